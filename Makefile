@@ -1,0 +1,103 @@
+# Every command of the project; CI calls the same ones. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+SYSTEM_PYTHON ?= python3
+PYTHON := .cache/venv/bin/python
+NODES ?= 3
+DISKS ?= 1
+LAB_TESTS ?= tests
+MINUTES ?= 1
+STEPS ?= 300
+DEEPER ?= 1
+STORIES := tests/lab/stories tests/lab/test_bad_days.py tests/lab/test_agent_killed.py tests/lab/test_last_replica.py \
+	tests/lab/test_control_killed.py
+# `$(call timed,NAME,COMMAND)` runs a command and says how long it took.
+timed = @started=$$SECONDS; $(2) && echo "make: $(1): $$((SECONDS - started)) s"
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## everything that tests and demo need, into caches; nothing is installed
+	@$(SYSTEM_PYTHON) hack/setup.py --for test
+
+.PHONY: setup-check
+setup-check:
+	@$(SYSTEM_PYTHON) hack/setup.py --for check
+
+.PHONY: fmt
+fmt: setup-check ## format the code
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix --select I .
+
+.PHONY: lint
+lint: setup-check ## ruff: style and format
+	$(call timed,lint,$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .)
+
+.PHONY: type
+type: setup-check ## mypy --strict
+	$(call timed,type,$(PYTHON) -m mypy)
+
+.PHONY: unit
+unit: setup-check ## tests that need neither root nor machines
+	$(call timed,unit,$(PYTHON) -m pytest -q)
+
+.PHONY: check
+check: lint type unit check-generated ## lint, type, unit and check-generated: no root, under a minute
+
+.PHONY: test
+test: setup check ## check, then the tests on real kernels in QEMU machines (root)
+	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=15 $(LAB_TESTS))
+
+.PHONY: simulate
+simulate: setup-check ## the protocol enumerated DEEPER=1, then MINUTES=1 of random weather; or one SEED= with its STEPS=
+	@$(PYTHON) -m tests.simulation --deeper $(DEEPER) --minutes $(MINUTES) --steps $(STEPS) $(if $(SEED),--seed $(SEED))
+
+.PHONY: mutants
+mutants: setup-check ## mistakes made on purpose in the product: does the suite catch each? (minutes)
+	$(call timed,mutants,$(PYTHON) -m tests.mutants.hunt)
+
+.PHONY: test-long
+test-long: setup ## the tests that are too slow for every run (root)
+	$(call timed,long tests,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=15 $(LAB_TESTS))
+
+.PHONY: stories
+stories: setup ## the failure stories on real kernels, and the table of what they cost (root)
+	$(call timed,stories,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=15 \
+		-k "not killed_anywhere" $(STORIES))
+
+.PHONY: stories-long
+stories-long: setup ## those that are too slow for every run (root)
+	$(call timed,long stories,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=15 $(STORIES))
+
+.PHONY: demo
+demo: setup ## a cluster that loses a node while somebody writes (root)
+	@$(PYTHON) -m hack.demo
+
+.PHONY: sanity
+sanity: setup ## csi-sanity for mounts and blocks on three replicas, about eight minutes (root, Go)
+	@$(PYTHON) -m hack.sanity
+
+.PHONY: bench-quick
+bench-quick: setup ## a short benchmark in the lab (root)
+	@$(PYTHON) -m hack.bench.quick
+
+.PHONY: lab-shell
+lab-shell: setup ## an interactive prompt with NODES=3 DISKS=1 machines (root)
+	@$(PYTHON) -m hack.lab.shell --nodes $(NODES) --disks $(DISKS)
+
+.PHONY: generate
+generate: setup-check ## write the generated files anew
+	@$(PYTHON) -m hack.generate
+
+.PHONY: check-generated
+check-generated: setup-check ## are the generated files those that `generate` writes?
+	$(call timed,check-generated,$(PYTHON) -m hack.generate --check)
+
+.PHONY: clean
+clean: ## remove what was built in the checkout; the user's cache of packages stays
+	@rm -rf .cache .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -1,0 +1,138 @@
+"""`trilith-csi`: the CSI plugin, as the cluster's controller or as one node's."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial, wraps
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import ParamSpec
+
+import click
+
+from csi.endpoint import parse_endpoint
+from csi.server import Server, serve
+from replication.errors import TrilithError
+from replication.model import Node
+from replication.pki import read_identity
+
+log = logging.getLogger("trilith-csi")
+
+GRACE = 30.0
+"""Seconds that calls under way are given to end when the plugin is stopped."""
+
+LOOK = 1.0
+
+Parameters = ParamSpec("Parameters")
+
+endpoint_option = click.option(
+    "--endpoint",
+    envvar="CSI_ENDPOINT",
+    required=True,
+    help="Where to listen: unix:///PATH.sock, or tls://HOST:PORT with the cluster's certificates.",
+)
+
+
+def report_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """One line instead of a traceback for what an administrator can mend."""
+
+    @wraps(command)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except TrilithError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--verbose", is_flag=True, help="Log probes, too.")
+def main(*, verbose: bool) -> None:
+    """Serve Trilith's volumes by the Container Storage Interface."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@main.command()
+@endpoint_option
+@click.option(
+    "--state",
+    envvar="TRILITH_STATE",
+    default="/var/lib/trilith",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the control plane's store and identity.",
+)
+@click.option(
+    "--claims",
+    type=click.Choice(["Always", "WithAnnotation", "Never"]),
+    default="Always",
+    show_default=True,
+    help="Which claims are met, beside generic ephemeral volumes; all but Always ask Kubernetes.",
+)
+@report_errors
+def controller(endpoint: str, state: Path, claims: str) -> None:
+    """Serve Identity and Controller: one or more for a cluster."""
+    from csi.claims import Policy, admit_all, in_cluster, make_check  # noqa: PLC0415 (as below)
+    from csi.controller import register_controller  # noqa: PLC0415 (nodes need no control plane)
+    from replication.control.control import open_control  # noqa: PLC0415
+
+    where = parse_endpoint(endpoint)
+    policy = Policy(claims)
+    check = admit_all if policy is Policy.ALWAYS else make_check(policy, in_cluster())
+    control = open_control(state)
+    register = partial(register_controller, control, check_claim=check)
+    _run(serve(register, where, partial(read_identity, state / "pki")), endpoint)
+    control.store.close()
+
+
+@main.command()
+@endpoint_option
+@click.option("--agent", required=True, metavar="HOST:PORT", help="Where this node's agent listens.")
+@click.option(
+    "--certs",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of this node's certificate: ca.crt, tls.crt, tls.key.",
+)
+@click.option("--node", "name", envvar="NODE_NAME", required=True, help="This node's name in the cluster.")
+@report_errors
+def node(endpoint: str, agent: str, certs: Path, name: str) -> None:
+    """Serve Identity and Node: one on every node."""
+    from csi.node import register_node  # noqa: PLC0415 (each role loads its own half)
+    from replication.rpc.client import NodeClient  # noqa: PLC0415
+
+    where = parse_endpoint(endpoint)
+    identity = read_identity(certs)
+    with NodeClient(Node(name, agent, data_address=""), identity) as client:
+        _run(serve(partial(register_node, client, name), where, lambda: identity), endpoint)
+
+
+def _run(server: Server, endpoint: str) -> None:
+    """Until SIGTERM or SIGINT; calls under way are finished first."""
+    asked: SimpleQueue[int] = SimpleQueue()  # not an Event: its lock is not safe in a signal handler
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: asked.put(number))
+    log.info("serving on %s", endpoint)
+    _wait(asked)
+    log.info("stopping: finishing the calls under way")
+    server.stop(GRACE)
+
+
+def _wait(asked: SimpleQueue[int]) -> None:
+    """A look now and then: Python runs handlers in this thread only, and a wait without end may not wake."""
+    while True:
+        with suppress(Empty):
+            asked.get(timeout=LOOK)
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""How long writes stand still when a replica is lost, by how it is lost."""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hack.bench.figures import Board, Figure, Goal
+from hack.bench.observe import await_redundant, await_that, find_state
+from hack.checker.collector import Collector
+from hack.demo.csi_calls import TARGET
+from hack.lab.network import HOST_ADDRESS
+from hack.lab.paths import REPOSITORY
+from hack.lab.site import Site
+from hack.lab.vm import Machine
+from replication.model import ReplicaState
+
+_WRITERS, _BLOCKS = 8, 128
+
+_REFUSE = """
+for link in /sys/kernel/config/nvmet/ports/*/subsystems/*; do rm "$link"; done
+"""
+"""The listener goes with the last subsystem: the kernel answers with a reset, as one that has just booted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A way of losing a replica, and of having its machine back in order."""
+
+    name: str
+    goal: float  # seconds
+    times: int
+    strike: Callable[[Machine], object]
+    mend: Callable[[Site, Machine], object]
+
+
+def _reboot(site: Site, machine: Machine) -> None:
+    machine.crash()
+    machine.start()
+    site.start_agent(machine)
+    site.wait_for_agent(machine)
+    site.start_node_plugin(machine)
+
+
+LOSSES = (
+    Loss("stall-silent", 5.0, 3, lambda machine: machine.cut(), lambda _, machine: machine.heal()),
+    Loss("stall-refused", 1.5, 3, lambda machine: machine.succeed(_REFUSE), lambda *_: None),
+    Loss(
+        "stall-disk-errors",
+        1.5,
+        3,
+        lambda machine: machine.fail_disk_io(),
+        lambda _, machine: machine.heal_disk_io(),
+    ),
+    Loss("stall-disk-gone", 1.5, 1, lambda machine: machine.break_disk(), _reboot),
+)
+
+
+@contextmanager
+def writing(consumer: Machine) -> Iterator[Collector]:
+    """The checker's writers at work in the file system at TARGET of `consumer`."""
+    with Collector(HOST_ADDRESS) as collector:
+        script = f"{REPOSITORY}/hack/checker/writer.py"
+        arguments = f"{TARGET}/checked {collector.endpoint} {_WRITERS} {_BLOCKS}"
+        writers = consumer.spawn(f"exec python3 -I -S {script} {arguments}")
+        try:
+            yield collector
+        finally:
+            writers.kill()
+            writers.wait()
+
+
+def measure_stalls(
+    board: Board, site: Site, volume_id: str, consumer: Machine, victims: Sequence[Machine]
+) -> None:
+    """The volume is mounted at TARGET of `consumer`, with a replica on each victim; they take turns."""
+    with writing(consumer) as collector:
+        for loss in LOSSES:
+            turns = [victims[number % len(victims)] for number in range(loss.times)]
+            samples = tuple(_lose(site, volume_id, collector, loss, victim) for victim in turns)
+            goal = Goal("<=", loss.goal)
+            board.add(Figure(loss.name, statistics.median(samples), "s", goal, samples))
+        if collector.errors():
+            raise AssertionError(f"writes failed: {collector.errors()[:5]}")
+
+
+def _lose(site: Site, volume_id: str, collector: Collector, loss: Loss, victim: Machine) -> float:
+    """Seconds without any acknowledgement."""
+    _await_writes(collector, 100)
+    collector.restart_stall_watch()
+    loss.strike(victim)
+    await_that(
+        lambda: find_state(site, volume_id, victim.name) is not ReplicaState.IN_SYNC,
+        f"{loss.name}: the replica on {victim.name} to be recorded stale",
+    )
+    _await_writes(collector, 50)
+    stall = collector.stall()
+    loss.mend(site, victim)
+    await_redundant(site, volume_id)
+    return stall
+
+
+def _await_writes(collector: Collector, count: int) -> None:
+    goal = collector.acknowledged() + count
+    await_that(lambda: collector.acknowledged() >= goal, f"{count} more acknowledged writes")

@@ -1,0 +1,136 @@
+"""Outside the machines: the list of what was acknowledged, and the judgement of what is found later.
+
+A block must hold the newest write to it that was acknowledged, or one that was issued after that. Anything
+else, damage included, is a lost acknowledged write.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class History:
+    """What is known of one block; numbers as in blocks.py."""
+
+    acknowledged: int = 0
+    issued: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`checked` counts acknowledged writes, `lost` blocks that are older than acknowledged, or damaged."""
+
+    checked: int
+    lost: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Record:
+    """Everything that writers have told. Not thread-safe: the collector feeds it from one thread."""
+
+    blocks: dict[int, History] = field(default_factory=dict)
+    acknowledged: int = 0
+    errors: list[str] = field(default_factory=list)
+    last_acknowledged_at: float | None = None
+    longest_stall: float = 0.0
+
+    def take(self, line: str, now: float) -> None:
+        kind, writer, index, number = line.split()
+        if kind == "E":
+            self.errors.append(f"writer {writer}, block {index}: errno {number}")
+            return
+        history = self.blocks.setdefault(int(index), History())
+        if kind == "I":
+            history.issued = int(number)
+            return
+        history.acknowledged = int(number)
+        self.acknowledged += 1
+        self._note_time(now)
+
+    def _note_time(self, now: float) -> None:
+        if self.last_acknowledged_at is not None:
+            self.longest_stall = max(self.longest_stall, now - self.last_acknowledged_at)
+        self.last_acknowledged_at = now
+
+    def judge(self, dump: Iterable[str]) -> Verdict:
+        """`dump` is what dump.py printed."""
+        lost = [reason for line in dump if (reason := self._judge_block(line.split()))]
+        return Verdict(self.acknowledged, tuple(lost))
+
+    def _judge_block(self, words: list[str]) -> str:
+        index = int(words[0])
+        if words[1] == "damaged":
+            return f"block {index}: damaged"
+        history, number = self.blocks.get(index, History()), int(words[3])
+        if int(words[2]) != index:
+            return f"block {index}: holds block {words[2]}"
+        if not history.acknowledged <= number <= history.issued:
+            known = f"acknowledged {history.acknowledged}, issued {history.issued}"
+            return f"block {index}: holds {number}, {known}"
+        return ""
+
+
+class Collector:
+    """Listens for writers on `address`, an IPv4 address of the lab's network; a context manager."""
+
+    def __init__(self, address: str) -> None:
+        self.record = Record()
+        self._listener = socket.create_server((address, 0))
+        self.endpoint = f"{address}:{self._listener.getsockname()[1]}"
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._accept, name="collector", daemon=True)
+
+    def __enter__(self) -> "Collector":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def restart_stall_watch(self) -> None:
+        """Forget the longest stall: what follows is a new part of the story."""
+        with self._lock:
+            self.record.longest_stall = 0.0
+
+    def acknowledged(self) -> int:
+        with self._lock:
+            return self.record.acknowledged
+
+    def stall(self) -> float:
+        """The longest time without an acknowledgement, the present one included, in seconds."""
+        with self._lock:
+            last = self.record.last_acknowledged_at
+            return max(self.record.longest_stall, time.monotonic() - last if last else 0.0)
+
+    def errors(self) -> list[str]:
+        with self._lock:
+            return list(self.record.errors)
+
+    def judge(self, dump: str) -> Verdict:
+        with self._lock:
+            return self.record.judge(dump.splitlines())
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # closed: the end
+                return
+            threading.Thread(target=self._read, args=(connection,), daemon=True).start()
+
+    def _read(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("r", encoding="ascii") as lines:
+            try:
+                for line in lines:
+                    if line.endswith("\n"):  # a line cut short by the writer's death tells nothing
+                        self._take(line)
+            except OSError:  # reset by a machine that came back and knows nothing of it
+                return
+
+    def _take(self, line: str) -> None:
+        with self._lock:
+            self.record.take(line, time.monotonic())

@@ -1,0 +1,91 @@
+"""Inside a machine: write numbered blocks with O_DIRECT, telling a collector elsewhere what was acknowledged.
+
+    python -I -S writer.py PATH COLLECTOR_HOST:PORT WRITERS BLOCKS_PER_WRITER
+
+Every writer owns a stretch of blocks and goes round it. Before a write it sends `I writer block number`,
+and after the kernel has acknowledged it `A writer block number`; an error is `E writer block errno`.
+Writers differ: every third uses O_DSYNC (forced unit access), every third calls fdatasync after each write.
+Runs until it is killed.
+"""
+
+import mmap
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from hack.checker.blocks import BLOCK_BYTES, Block, encode
+
+
+class Reporter:
+    """One line for each event, over one connection; lines of different writers never mix."""
+
+    def __init__(self, address: str) -> None:
+        host, port = address.rsplit(":", 1)
+        self._socket = socket.create_connection((host, int(port)))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._lock = threading.Lock()
+
+    def send(self, line: str) -> None:
+        with self._lock:
+            self._socket.sendall(line.encode() + b"\n")
+
+
+class Writer(threading.Thread):
+    """Goes round blocks `first` to `first + count` of the file or device."""
+
+    def __init__(self, path: str, number: int, count: int, reporter: Reporter) -> None:
+        super().__init__(daemon=True)
+        flags = os.O_WRONLY | os.O_DIRECT | (os.O_DSYNC if number % 3 == 1 else 0)
+        self._file = os.open(path, flags)
+        self._syncs = number % 3 == 2
+        self._number, self._first, self._count = number, number * count, count
+        self._buffer = mmap.mmap(-1, BLOCK_BYTES)  # O_DIRECT wants an aligned buffer
+        self._reporter = reporter
+
+    def run(self) -> None:
+        written = 0
+        while True:
+            written += 1
+            self._write(Block(self._number, self._first + written % self._count, written))
+
+    def _write(self, block: Block) -> None:
+        self._buffer[:] = encode(block)
+        event = f"{block.writer} {block.index} {block.number}"
+        self._reporter.send(f"I {event}")
+        try:
+            os.pwrite(self._file, self._buffer, block.index * BLOCK_BYTES)
+            if self._syncs:
+                os.fdatasync(self._file)
+        except OSError as error:
+            self._reporter.send(f"E {block.writer} {block.index} {error.errno}")
+            raise SystemExit(1) from error
+        self._reporter.send(f"A {event}")
+
+
+def fill(path: str, writers: int, count: int) -> None:
+    """Number 0 in every block, durable, so that later only contents change and no metadata."""
+    flags = os.O_WRONLY | (0 if path.startswith("/dev/") else os.O_CREAT)
+    file = os.open(path, flags, 0o600)
+    for index in range(writers * count):
+        os.pwrite(file, encode(Block(index // count, index, 0)), index * BLOCK_BYTES)
+    os.fsync(file)
+    os.close(file)
+
+
+def main() -> None:
+    path, collector, writers, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    fill(path, writers, count)
+    reporter = Reporter(collector)
+    threads = [Writer(path, number, count, reporter) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()

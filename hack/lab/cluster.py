@@ -1,0 +1,123 @@
+"""Some machines in one network, started together."""
+
+import contextlib
+import datetime
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from hack.lab import network, paths, rundir
+from hack.lab.accelerator import choose_accelerator
+from hack.lab.initramfs import write_initramfs
+from hack.lab.packages import DEFAULT_KERNEL, get_kernel, read_pins
+from hack.lab.qemu import Hardware
+from hack.lab.vm import Machine
+
+GIB = 1 << 30
+_KEPT_LOGS = 20
+
+
+class Cluster:
+    """Machines m1…mN; `with Cluster() as cluster` boots them and in the end takes everything away.
+
+    enter_private_network() must have been called. One cluster at a time in a process.
+
+    One processor each: with three emulated machines on two cores, starting programs takes half the time
+    that it takes with two each, where one spins for another that does not run. `cpus=2` is for races.
+    """
+
+    def __init__(
+        self,
+        nodes: int = 3,
+        disks: int = 1,
+        *,
+        disk_size_bytes: int = 2 * GIB,
+        memory_mib: int = 900,
+        cpus: int = 1,
+        kernel: str = DEFAULT_KERNEL,
+    ) -> None:
+        self.nodes = nodes
+        self.disks = disks
+        self.disk_size_bytes = disk_size_bytes
+        self.memory_mib = memory_mib
+        self.cpus = cpus
+        self.kernel = get_kernel(kernel)
+        self.machines: tuple[Machine, ...] = ()
+        self.logs = Path()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Cluster":
+        network.require_private_network()
+        with self._stack:
+            folder = self._stack.enter_context(rundir.run_folder())
+            self.logs = _make_log_folder()
+            self.machines = tuple(self._machines(folder))
+            for machine in self.machines:
+                self._stack.callback(machine.crash)
+                machine.power_on()
+            for machine in self.machines:
+                machine.wait_ready()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def __getitem__(self, name: str) -> Machine:
+        """Machine by name."""
+        return {machine.name: machine for machine in self.machines}[name]
+
+    def restore(self) -> None:
+        """All machines run and all cables are in; what is on the disks stays."""
+        for machine in self.machines:
+            machine.heal()
+        off = [machine for machine in self.machines if not machine.running]
+        for machine in off:
+            machine.power_on()
+        for machine in off:
+            machine.wait_ready()
+
+    def _machines(self, folder: Path) -> Iterator[Machine]:
+        addresses = {f"m{index}": network.machine_address(index) for index in range(1, self.nodes + 1)}
+        accelerator = choose_accelerator()
+        for index, (name, address) in enumerate(addresses.items(), start=1):
+            initramfs = folder / f"{name}.initramfs"
+            write_initramfs(initramfs, self.kernel, name, addresses)
+            tap = self._stack.enter_context(network.tap(network.tap_name(index)))
+            disks = tuple(self._make_disk(folder / f"{name}-disk{number}") for number in range(self.disks))
+            yield Machine(
+                Hardware(
+                    name=name,
+                    index=index,
+                    accelerator=accelerator,
+                    cpus=self.cpus,
+                    memory_mib=self.memory_mib,
+                    kernel=self.kernel.image,
+                    initramfs=initramfs,
+                    disks=disks,
+                    tap=tap,
+                    folder=folder,
+                    console=self.logs / f"{name}.console",
+                    tools=read_pins().trees["guest"].path,
+                ),
+                address,
+            )
+
+    def _make_disk(self, path: Path) -> Path:
+        with path.open("wb") as disk:
+            disk.truncate(self.disk_size_bytes)
+        return path
+
+
+def _make_log_folder() -> Path:
+    """A new folder for this run's consoles; the oldest runs' go."""
+    now = datetime.datetime.now(datetime.UTC)
+    folder = paths.LOGS / f"{now:%Y%m%d-%H%M%S-%f}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    for old in sorted(paths.LOGS.iterdir())[:-_KEPT_LOGS]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder

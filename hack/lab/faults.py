@@ -1,0 +1,115 @@
+"""What happens to machines other than losing power: a cut cable, a slow link, a dead disk."""
+
+from typing import Any, Protocol
+
+from hack.lab import network, qemu, qmp
+from hack.lab.errors import LabError
+from hack.lab.qemu import Hardware
+
+
+class _Commands(Protocol):
+    hardware: Hardware
+
+    def succeed(self, command: str, timeout: float = 60) -> str: ...
+
+
+class Faults:
+    """The failures a machine can be given; mixed into Machine."""
+
+    hardware: Hardware
+
+    def cut(self: _Commands) -> None:
+        """The network cable is out, in both directions; commands still get through."""
+        network.set_link(_tap(self.hardware), up=False)
+
+    def heal(self: _Commands) -> None:
+        """The cable is back."""
+        network.set_link(_tap(self.hardware), up=True)
+
+    def delay(self: _Commands, milliseconds: float) -> None:
+        """Everything the machine sends leaves that much later; replaces `loss`. 0 ends it."""
+        _shape(self, f"delay {milliseconds:g}ms" if milliseconds else "")
+
+    def loss(self: _Commands, percent: float) -> None:
+        """That part of what the machine sends is lost; replaces `delay`. 0 ends it."""
+        _shape(self, f"loss {percent:g}%" if percent else "")
+
+    def degrade(self: _Commands, milliseconds: float, percent: float) -> None:
+        """`delay` and `loss` at once; `delay(0)` ends it."""
+        _shape(self, f"delay {milliseconds:g}ms loss {percent:g}%")
+
+    def cut_agent(self: _Commands) -> None:
+        """What its agent answers to the control plane does not leave the machine, until `heal_agent`."""
+        self.succeed("tc qdisc add dev eth0 clsact")
+        reply = f"match ip dst {network.HOST_ADDRESS}/32 match ip sport {network.AGENT_PORT} 0xffff"
+        self.succeed(f"tc filter add dev eth0 egress protocol ip u32 {reply} action drop")
+
+    def heal_agent(self: _Commands) -> None:
+        """The control plane hears its agent again."""
+        self.succeed("tc qdisc del dev eth0 clsact")
+
+    def freeze(self: _Commands) -> None:
+        """Nothing in it goes on, and nobody is told, until `thaw`; no command gets through."""
+        qmp.execute(self.hardware.monitor, "stop", {})
+
+    def thaw(self: _Commands) -> None:
+        """It goes on where it was."""
+        qmp.execute(self.hardware.monitor, "cont", {})
+
+    def shift_clock(self: _Commands, hours: int) -> None:
+        """Its clock of the day jumps, forwards or back."""
+        self.succeed(f"date -s '{hours:+d} hours'")
+
+    def disk_path(self: _Commands, index: int = 0) -> str:
+        """/dev/nvmeXn1 of the machine's disk `index`, found by its serial number."""
+        serial = f"{self.hardware.name}-disk{index}"
+        found = self.succeed(f"grep -lx '{serial} *' /sys/class/nvme/nvme*/serial").split("/")
+        return f"/dev/{found[4]}n1"
+
+    def break_disk(self: _Commands, index: int = 0) -> None:
+        """The disk is pulled out: its device vanishes under whoever has it open. A reboot has it back."""
+        serial = f"{self.hardware.name}-disk{index}"
+        find = f"grep -lx '{serial} *' /sys/class/nvme/nvme*/serial"
+        self.succeed(f'echo 1 > "$(dirname "$({find})")/device/remove"')
+
+    def fail_disk_io(self: _Commands, index: int = 0) -> None:
+        """The disk stays and answers every read, write and discard with an error, until `heal_disk_io`.
+
+        Flushes succeed: QEMU flushes the disk itself when it is healed, and must be able to.
+        """
+        node = qemu.disk_node(index)
+        errors: dict[str, Any] = {
+            "driver": "blkdebug",
+            "node-name": f"{node}-errors",
+            "image": f"{node}-file",
+        }
+        kinds = ("read", "write", "write-zeroes", "discard")
+        errors["inject-error"] = [{"event": "none", "iotype": kind, "errno": 5} for kind in kinds]
+        qmp.execute(self.hardware.monitor, "blockdev-add", errors)
+        _point(self.hardware, index, f"{node}-errors")
+
+    def heal_disk_io(self: _Commands, index: int = 0) -> None:
+        """The disk works again, with what it had."""
+        node = qemu.disk_node(index)
+        _point(self.hardware, index, f"{node}-file")
+        qmp.execute(self.hardware.monitor, "blockdev-del", {"node-name": f"{node}-errors"})
+
+
+def _tap(hardware: Hardware) -> str:
+    if hardware.tap is None:
+        raise LabError(f"{hardware.name} has no network")
+    return hardware.tap
+
+
+def _shape(machine: _Commands, rule: str) -> None:
+    # In the guest, because netem is a module that the host's kernel may lack; Debian's kernel has it.
+    machine.succeed("tc qdisc del dev eth0 root 2>/dev/null; true")
+    if rule:
+        machine.succeed(f"tc qdisc add dev eth0 root netem limit 10000 {rule}")
+
+
+def _point(hardware: Hardware, index: int, file: str) -> None:
+    """Have the disk's format node read and write through the block node `file`."""
+    options = {"driver": "raw", "node-name": qemu.disk_node(index), "file": file}
+    options |= {"cache": {"direct": False, "no-flush": True}, "discard": "unmap", "detect-zeroes": "unmap"}  # type: ignore[dict-item]
+    qmp.execute(hardware.monitor, "blockdev-reopen", {"options": [options]})

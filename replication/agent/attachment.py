@@ -1,0 +1,179 @@
+"""Attach and detach: an array assembled from the record's in-sync members, and taken apart again."""
+
+import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+from replication.agent.assembled import Arrays, Assembled
+from replication.agent.eviction import evict
+from replication.agent.flush import FLUSH_TIMEOUT, TIME_BASE, flush
+from replication.agent.machine import Machine
+from replication.agent.members import Joint, Members
+from replication.agent.names import HoldName
+from replication.agent.release import break_off
+from replication.errors import FailedPrecondition, StaleEpoch, TrilithError
+from replication.kernel import md
+from replication.kernel.bitmap import Ranges, read_bits, unite
+from replication.kernel.md_members import release_pending
+from replication.kernel.md_state import device_of, find_array, read_members
+from replication.model import AttachSpec, Member
+
+LET_GO_TIMEOUT = 5.0
+
+
+class Attachments:
+    """`attach`, `detach` and `abandon` of rpc/contract.py, one at a time for each volume.
+
+    Whoever makes a replica of this node ready for another epoch holds `lock` too: else an attach that is on
+    its way could put the replica into an old epoch's array after that.
+    """
+
+    def __init__(self, machine: Machine, arrays: Arrays, members: Members) -> None:
+        self._machine = machine
+        self._arrays = arrays
+        self._members = members
+        self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+
+    def lock(self, volume_id: str) -> threading.RLock:
+        return self._locks[volume_id]
+
+    def attach(self, spec: AttachSpec) -> str:
+        with self.lock(spec.volume_id):
+            return self._attach(spec)
+
+    def _attach(self, spec: AttachSpec) -> str:
+        there = self._arrays.find(spec.volume_id)
+        if there is not None and there.epoch == spec.epoch:
+            return device_of(spec.volume_id)
+        if there is not None and there.epoch > spec.epoch:
+            raise StaleEpoch(
+                f"volume {spec.volume_id} is attached here in epoch {there.epoch}, not {spec.epoch}"
+            )
+        self.abandon(spec.volume_id, spec.epoch)
+        joints = self._join_all(spec)
+        try:
+            self._assemble(spec, joints)
+        except TrilithError:
+            self._take_apart(spec.volume_id, joints)
+            raise
+        members = {joint.replica_id: joint for joint in joints}
+        array = Assembled(spec.volume_id, spec.epoch, members, spec.record_version)
+        array.write_mostly_settled = not spec.resync
+        self._arrays.put(array)
+        return device_of(spec.volume_id)
+
+    def _join_all(self, spec: AttachSpec) -> list[Joint]:
+        with ThreadPoolExecutor(len(spec.members), thread_name_prefix="join") as pool:
+            futures = [pool.submit(self._join, spec, member) for member in spec.members]
+        joints = [future.result() for future in futures if future.exception() is None]
+        failures = [error for future in futures if (error := future.exception()) is not None]
+        if failures:
+            self._take_apart(spec.volume_id, joints)
+            raise failures[0]
+        return joints if spec.resync else sorted(joints, key=lambda joint: joint.remote is not None)
+
+    def _join(self, spec: AttachSpec, member: Member) -> Joint:
+        return self._members.join(
+            HoldName(spec.volume_id, member.replica_id, spec.epoch), member, joined=False
+        )
+
+    def _assemble(self, spec: AttachSpec, joints: list[Joint]) -> None:
+        chunk = spec.bitmap_chunk_bytes
+        array = md.ArraySpec(
+            name=spec.volume_id,
+            raid_disks=spec.replica_count,
+            component_size_bytes=spec.size_bytes,
+            bitmap_chunk_bytes=chunk,
+            members=choose_members(joints, resync=spec.resync),
+            resync=spec.resync,
+            set_bits=self._unite_bits(joints, spec.size_bytes, chunk),
+        )
+        md.assemble(self._machine.tree, array, self._machine.clock)
+        md.activate(self._machine.tree, spec.volume_id, time_base_seconds=TIME_BASE)
+
+    def _unite_bits(self, joints: list[Joint], size_bytes: int, chunk: int) -> Ranges:
+        """Md reads the bitmap of one member only, and forgets even that: data-plane facts, "bitmaps"."""
+        with ThreadPoolExecutor(len(joints), thread_name_prefix="bits") as pool:
+            areas = pool.map(lambda joint: read_bits(f"/dev/{joint.kname}", size_bytes, chunk), joints)
+            return unite(areas)
+
+    def _take_apart(self, volume_id: str, joints: list[Joint]) -> None:
+        md.stop(self._machine.tree, volume_id, self._machine.clock)
+        for joint in joints:
+            self._members.remove(joint.hold, joint.remote.nqn if joint.remote else "")
+
+    def detach(self, volume_id: str, epoch: int) -> None:
+        """Every member is flushed first: after a clean detach a power cut loses nothing."""
+        with self.lock(volume_id):
+            self._detach(volume_id, epoch)
+
+    def _detach(self, volume_id: str, epoch: int) -> None:
+        array = self._arrays.find(volume_id)
+        if array is not None and array.epoch > epoch:
+            raise StaleEpoch(f"volume {volume_id} is attached here in epoch {array.epoch}, not {epoch}")
+        if array is None:
+            self.abandon(volume_id, epoch)
+            return
+        with array.lock:
+            kept = [joint for joint in array.members.values() if not joint.released]
+            for joint in kept:
+                flush(self._machine, joint, timeout=FLUSH_TIMEOUT)
+            md.stop(self._machine.tree, volume_id, self._machine.clock)
+            self._arrays.remove(volume_id)
+        self._remove_members(volume_id, epoch)
+
+    def abandon(self, volume_id: str, epoch: int) -> None:
+        """Nobody counts who could see an acknowledgement: its users are killed before anything is let go."""
+        with self.lock(volume_id):
+            self._abandon(volume_id, epoch)
+
+    def _abandon(self, volume_id: str, epoch: int) -> None:
+        array = self._arrays.find(volume_id)
+        if array is not None and array.epoch > epoch:
+            return
+        if find_array(self._machine.tree, volume_id) is not None:
+            evict(self._machine, device_of(volume_id))
+            self._fail_held(volume_id, epoch)
+            self._stop_patiently(volume_id)
+        self._arrays.remove(volume_id)
+        self._remove_members(volume_id, epoch)
+
+    def _fail_held(self, volume_id: str, epoch: int) -> None:
+        for name, state in self._members.find_holds(volume_id):
+            if name.epoch <= epoch:
+                self._machine.holds.release(state.name)
+                joint = self._members.read_back(name, state)
+                break_off(self._machine, joint)
+        everyone = frozenset(member.kname for member in read_members(self._machine.tree, volume_id))
+        release_pending(self._machine.tree, volume_id, everyone)
+
+    def _stop_patiently(self, volume_id: str) -> None:
+        """Its users were killed; each lets go when its request ends. FailedPrecondition when one does not."""
+        clock = self._machine.clock
+        deadline = clock.now() + LET_GO_TIMEOUT
+        while True:
+            try:
+                md.stop(self._machine.tree, volume_id, clock)
+            except FailedPrecondition:
+                if clock.now() >= deadline:
+                    raise
+                clock.sleep(0.1)
+            else:
+                return
+
+    def _remove_members(self, volume_id: str, epoch: int) -> None:
+        for name, state in tuple(self._members.find_holds(volume_id)):
+            if name.epoch <= epoch:
+                joint = self._members.read_back(name, state)
+                self._members.remove(joint.hold, joint.remote.nqn if joint.remote else "")
+
+
+def choose_members(joints: list[Joint], *, resync: bool) -> tuple[md.MemberSpec, ...]:
+    """Slots in the order given. Remote members are write_mostly, so that reads stay on this node.
+
+    While a resync is owed md copies from the lowest slot that is not write_mostly: the first, even if remote.
+    """
+    return tuple(
+        md.MemberSpec(f"/dev/{joint.kname}", slot, joint.remote is not None and not (resync and slot == 0))
+        for slot, joint in enumerate(joints)
+    )

@@ -1,0 +1,107 @@
+"""`trilith-agent`: the program that runs on every node, as root."""
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from replication.agent.machine import Machine
+from replication.agent.memory import protect_from_memory_pressure
+from replication.agent.names import NQN_PREFIX
+from replication.agent.node import Agent
+from replication.agent.storage import Storage
+from replication.clock import SystemClock
+from replication.errors import TrilithError, Unsupported
+from replication.kernel import modules
+from replication.kernel.deadline import Blocking
+from replication.kernel.dm import DeviceMapper
+from replication.kernel.hold import HoldLayer
+from replication.kernel.nvme import NvmeHost
+from replication.kernel.nvmet import Nvmet
+from replication.kernel.run import run
+from replication.kernel.sysfs import Tree
+from replication.pki import Identity, cluster_of, holder_of, read_identity
+from replication.rpc.server import serve_node
+from replication.threads import end_with_any_thread
+
+_log = logging.getLogger("trilith-agent")
+_STOP_GRACE = 2.0
+_HOW_TO_SET = "put that line into a file of /etc/modprobe.d and boot"
+
+
+@click.command()
+@click.option(
+    "--certs", type=click.Path(path_type=Path), required=True, help="Directory of ca.crt, tls.crt, tls.key."
+)
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Where control planes reach this agent.")
+@click.option("--data-address", required=True, metavar="IPV4", help="Address that replicas are exported on.")
+@click.option("--data-port", default=4420, show_default=True, help="TCP port that replicas are exported on.")
+def main(certs: Path, listen: str, data_address: str, data_port: int) -> None:
+    """Do on this node what the control plane of its cluster says."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        serve(certs, listen, data_address, data_port)
+    except TrilithError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
+    """Until SIGTERM or SIGINT. What is assembled stays."""
+    end_with_any_thread()
+    identity = read_identity(certs)
+    machine = make_machine(identity, data_address, data_port)
+    machine.target.remove_unused_hosts(NQN_PREFIX)  # left by an agent that was killed between two steps
+    agent = Agent(machine, Storage(machine.tree, machine.runner, machine.clock))
+    protect_from_memory_pressure()
+    agent.start()
+    server = serve_node(agent, listen, identity)
+    _log.info("node %s serves on %s, kernel %s", machine.node, listen, os.uname().release)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+    server.stop(_STOP_GRACE)
+    logging.shutdown()
+    os._exit(0)  # a thread that waits in the kernel would keep us for ever
+
+
+def make_machine(identity: Identity, data_address: str, data_port: int) -> Machine:
+    """Raises Unsupported, naming it, when this kernel lacks something."""
+    tree, clock, blocking = Tree(), SystemClock(), Blocking()
+    modules.check_kernel(os.uname().release)
+    modules.ensure_loaded(tree, run)
+    for missed in modules.list_missed_options(tree):
+        _log.warning("a module was loaded without `options %s`: writes will be slow; %s", missed, _HOW_TO_SET)
+    modules.ensure_configfs(tree, run)
+    mapper = DeviceMapper()
+    host = NvmeHost(tree, clock=clock, blocking=blocking)
+    target = Nvmet(tree, blocking, is_open=mapper.is_open)
+    check_multipath(tree)
+    return Machine(
+        node=holder_of(identity.certificate_pem).name,
+        cluster=cluster_of(identity.certificate_pem),
+        boot_id=tree.read("/proc/sys/kernel/random/boot_id"),
+        data_address=data_address,
+        data_port=data_port,
+        authentication=host.has_authentication() and target.has_authentication(),
+        tree=tree,
+        runner=run,
+        clock=clock,
+        blocking=blocking,
+        holds=HoldLayer(mapper, tree),
+        host=host,
+        target=target,
+    )
+
+
+def check_multipath(tree: Tree) -> None:
+    """Without native multipath a namespace's device would go away with its connection."""
+    if tree.find("/sys/module/nvme_core/parameters/multipath") != "Y":
+        raise Unsupported("NVMe's native multipath is off: boot with nvme_core.multipath=Y")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Bring a member back into a running array."""
+
+from replication.agent.assembled import Assembled
+from replication.agent.machine import Machine
+from replication.agent.members import Joint, Members
+from replication.agent.names import HoldName
+from replication.agent.release import clear_away
+from replication.errors import FailedPrecondition
+from replication.kernel import bitmap, md_members
+from replication.kernel.md import MemberSpec
+from replication.kernel.md_state import ArrayState, read_array
+from replication.model import CopyMode, RejoinSpec
+
+
+def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpec) -> None:
+    """See rpc/contract.py. The array's lock is held."""
+    replica_id = spec.member.replica_id
+    there = array.members.get(replica_id)
+    if there is not None and not there.released:
+        return
+    clear_away(machine, members, array)
+    if replica_id in array.members:
+        raise FailedPrecondition(
+            f"replica {replica_id} of {spec.volume_id} has not let go of its old requests yet"
+        )
+    state = read_array(machine.tree, spec.volume_id)
+    if state.resync_owed:
+        raise FailedPrecondition(f"volume {spec.volume_id} owes a resync: {replica_id} can return after it")
+    joint = members.join(HoldName(spec.volume_id, replica_id, spec.epoch), spec.member, joined=True)
+    try:
+        array.recovery_bytes = _add(machine, state, joint, spec)
+    except BaseException:
+        members.remove(joint.hold, joint.remote.nqn if joint.remote else "")
+        raise
+    with array.release_lock:
+        array.members[replica_id] = joint
+        array.record_version = max(array.record_version, spec.record_version)
+
+
+def _add(machine: Machine, state: ArrayState, joint: Joint, spec: RejoinSpec) -> int:
+    """How much is to be copied, in bytes.
+
+    The returning member's own bits count too: a write of a fenced consumer may have reached it alone.
+    """
+    by_bitmap = spec.copy is CopyMode.BITMAP or spec.resumable
+    own = _bits_to_add(state, joint, spec) if by_bitmap else ()
+    if own:
+        md_members.add_bits(machine.tree, spec.volume_id, bitmap.format_set_bits(own))
+    number = machine.tree.read(f"/sys/class/block/{joint.kname}/dev")
+    member = MemberSpec(number, choose_slot(state), write_mostly=joint.remote is not None)
+    md_members.re_add_member(machine.tree, spec.volume_id, member, bitmap=by_bitmap)
+    md_members.start_recovery(machine.tree, spec.volume_id)
+    if not by_bitmap:
+        return state.component_size_bytes
+    source = next(member.kname for member in state.members if member.in_sync and not member.faulty)
+    marked = bitmap.unite((own, _read_bits(state, source)))
+    return min(bitmap.count_chunks(marked) * state.bitmap_chunk_bytes, state.component_size_bytes)
+
+
+def _bits_to_add(state: ArrayState, joint: Joint, spec: RejoinSpec) -> bitmap.Ranges:
+    """Its own; or all, which md clears as the copy goes: what is left is known after an interruption."""
+    if spec.copy is CopyMode.BITMAP:
+        return _read_bits(state, joint.kname)
+    return ((0, -(-state.component_size_bytes // state.bitmap_chunk_bytes) - 1),)
+
+
+def _read_bits(state: ArrayState, kname: str) -> bitmap.Ranges:
+    return bitmap.read_bits(f"/dev/{kname}", state.component_size_bytes, state.bitmap_chunk_bytes)
+
+
+def choose_slot(state: ArrayState) -> int:
+    """The lowest that no member has. Raises FailedPrecondition when the array is complete."""
+    taken = {member.slot for member in state.members}
+    free = [slot for slot in range(state.raid_disks) if slot not in taken]
+    if not free:
+        raise FailedPrecondition(f"array {state.name} has all of its {state.raid_disks} members")
+    return free[0]

@@ -1,0 +1,127 @@
+"""The release path: what happens after the record has changed, while writes wait.
+
+Nothing here starts a program, imports, logs or reads a file system: writes that this process could need
+wait for it.
+"""
+
+from contextlib import suppress
+from functools import partial
+
+from replication.agent.assembled import Assembled
+from replication.agent.machine import Machine
+from replication.agent.members import Joint, Members
+from replication.errors import NotFound, TimedOut, TrilithError
+from replication.kernel.md_members import check_not_last, fail_member, release_pending, remove_member
+from replication.kernel.sockets import break_connections
+from replication.model import Confirmation
+
+LOCK_TIMEOUT = 0.3  # seconds for what needs md's own lock
+
+
+def obey(machine: Machine, array: Assembled, word: Confirmation) -> None:
+    """Drop the members that the record counts no more, and let writes go.
+
+    The array's release lock is held.
+
+    In this order: md sends it nothing more; its hold layer fails what it holds; its connection is broken,
+    because nvme-tcp would keep requests that the peer has not answered; then, when every failed member is
+    one that the record does not count, the array goes on.
+
+    None of it waits long for md's lock. Whoever has that may wait for a request to the very member that is to
+    go (md writes its bitmap under it), or to one that the next word will be about.
+    """
+    for joint in tuple(array.members.values()):
+        if is_dropped_by(joint, word):
+            _fail(machine, array.volume_id, joint)
+        elif joint.replica_id in word.in_sync:
+            _give_another_chance(machine, joint)
+    let_go(machine, array)
+
+
+def let_go(machine: Machine, array: Assembled) -> None:
+    """Let writes go, when every failed member is one that was dropped. To be repeated while any waits."""
+    act = partial(release_pending, machine.tree, array.volume_id, array.released())
+    with suppress(TimedOut):
+        machine.blocking.call(f"let go {array.volume_id}", act, timeout=LOCK_TIMEOUT)
+
+
+def _give_another_chance(machine: Machine, joint: Joint) -> None:
+    """The record counts it, so writes wait: send it again what is held. Still lost, it is suspected again."""
+    if joint.suspected:
+        _reinstate(machine, joint)
+    joint.suspected, joint.joined = "", False
+
+
+def retry_path(machine: Machine, array: Assembled, joint: Joint) -> None:
+    """Use a path again unless the member has just been dropped. Never waits."""
+    if array.release_lock.acquire(blocking=False):
+        try:
+            if not joint.released:
+                _reinstate(machine, joint)
+        finally:
+            array.release_lock.release()
+
+
+def _reinstate(machine: Machine, joint: Joint) -> None:
+    """A path that failed stays failed until somebody says otherwise, however well its device is by now."""
+    with suppress(TrilithError):
+        machine.holds.reinstate(joint.hold, machine.holds.read(joint.hold).path)
+
+
+def is_dropped_by(joint: Joint, word: Confirmation) -> bool:
+    if joint.released or joint.replica_id in word.in_sync:
+        return False
+    if joint.suspected:
+        return joint.suspected_in <= word.report
+    return joint.replica_id not in word.rebuilding
+
+
+def _fail(machine: Machine, volume_id: str, joint: Joint) -> None:
+    with suppress(NotFound):  # removed from the array already
+        _mark_faulty(machine, volume_id, joint)
+    machine.holds.release(joint.hold)
+    joint.released, joint.suspected = True, ""
+    break_off(machine, joint)
+
+
+def _mark_faulty(machine: Machine, volume_id: str, joint: Joint) -> None:
+    """In time, or as soon as md's lock is free: what held it up fails when the hold layer is released."""
+    check_not_last(machine.tree, volume_id, joint.kname)
+    act = partial(fail_member, machine.tree, volume_id, joint.kname)
+    with suppress(TimedOut):
+        machine.blocking.call(f"fail {joint.hold}", act, timeout=LOCK_TIMEOUT)
+
+
+def break_off(machine: Machine, joint: Joint) -> None:
+    """Make what a remote member's connection keeps come back as errors. Its hold layer has been released.
+
+    Connections are broken in every state of the controller: a live one keeps sent requests until their
+    time-out, and the deletion of one that is connecting waits for the attempt under way, so that is broken
+    as well.
+    """
+    remote = joint.remote
+    if remote is None:
+        return
+    with suppress(TrilithError):  # each step is tried, whatever became of the one before
+        machine.host.stop_holding(remote.controller)
+    with suppress(TrilithError):
+        break_connections(remote.address, remote.port)
+    try:
+        machine.host.delete_controller(remote.controller, timeout=0.01)
+    except TimedOut:  # it continues in a thread of its own
+        with suppress(TrilithError):
+            break_connections(remote.address, remote.port)
+    except TrilithError:  # gone by itself
+        return
+
+
+def clear_away(machine: Machine, members: Members, array: Assembled) -> None:
+    """Remove what is left of dropped members, as far as the kernel lets it go. The array's lock is held."""
+    for joint in tuple(array.members.values()):
+        if joint.released:
+            try:
+                remove_member(machine.tree, array.volume_id, joint.kname)
+                members.remove(joint.hold, joint.remote.nqn if joint.remote else "")
+            except TrilithError:  # requests to end; tried again at the next round
+                continue
+            del array.members[joint.replica_id]

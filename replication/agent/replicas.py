@@ -1,0 +1,216 @@
+"""Replicas on this node: made, measured, made ready for an epoch, let go, removed.
+
+The header on the logical volume is what protects it: an epoch below the header's is refused, whatever the
+caller's record says, so that a store restored from an old backup cannot bring an old consumer back.
+"""
+
+import threading
+import uuid
+from collections import defaultdict
+from dataclasses import replace
+
+from replication.agent.machine import Machine
+from replication.agent.names import NQN_PREFIX, ExportName, parse_export_name
+from replication.agent.storage import Place, Storage
+from replication.errors import DataLoss, FailedPrecondition, KernelError, NotFound, StaleEpoch
+from replication.kernel import blockdev, direct, header
+from replication.kernel.header import Header
+from replication.kernel.nvmet import Export
+from replication.layout import DATA_OFFSET_BYTES
+from replication.model import Prepared, PrepareSpec, ReplicaFacts, ReplicaSpec, Target
+
+FENCE_TIMEOUT = 8.0
+
+
+class Replicas:
+    """The replica acts of rpc/contract.py. One act at a time for each replica."""
+
+    def __init__(self, machine: Machine, storage: Storage) -> None:
+        self._machine = machine
+        self._storage = storage
+        self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+
+    def list_facts(self) -> tuple[ReplicaFacts, ...]:
+        """Of replicas that are whole and can be read.
+
+        One whose making was interrupted has no header yet; a dead disk leaves the node's other disks to us.
+        """
+        found = (self._find_facts(place) for place in self._storage.list_places())
+        return tuple(facts for facts in found if facts is not None)
+
+    def _find_facts(self, place: Place) -> ReplicaFacts | None:
+        try:
+            head = header.find_header(place.device)
+            return None if head is None else self._facts(place, head)
+        except (DataLoss, KernelError, NotFound):
+            return None
+
+    def ensure(self, spec: ReplicaSpec) -> ReplicaFacts:
+        """The header is written last: until then the logical volume is nothing, and is zeroed again."""
+        with self._locks[spec.volume_id, spec.replica_id]:
+            place = self._storage.ensure_volume(
+                spec.volume_id, spec.replica_id, spec.volume_group, DATA_OFFSET_BYTES + spec.size_bytes
+            )
+            head = self._find_header(place)
+            if head is None:
+                size = blockdev.size_bytes(self._machine.tree, self._kernel_name(place))
+                direct.zero_range(place.device, 0, size)
+                head = header.write_header(place.device, self._new_header(spec))
+            if head.size_bytes != spec.size_bytes:
+                name = f"replica {spec.replica_id} of {spec.volume_id}"
+                raise FailedPrecondition(f"{name} has {head.size_bytes} bytes, not {spec.size_bytes}")
+            return self._facts(place, head)
+
+    def _new_header(self, spec: ReplicaSpec) -> Header:
+        return Header(
+            cluster=self._machine.cluster,
+            volume_id=spec.volume_id,
+            replica_id=spec.replica_id,
+            generation=1,
+            epoch=0,
+            record_version=0,
+            size_bytes=spec.size_bytes,
+            bitmap_chunk_bytes=spec.bitmap_chunk_bytes,
+        )
+
+    def remove(self, volume_id: str, replica_id: str) -> None:
+        with self._locks[volume_id, replica_id]:
+            place = self._storage.find_place(volume_id, replica_id)
+            if place is None:
+                return
+            self._check_unused(place)
+            self._fence(volume_id, replica_id, keep="")
+            header.remove_header(place.device)
+            self._storage.remove_volume(place)
+
+    def resize(self, volume_id: str, replica_id: str, size_bytes: int) -> ReplicaFacts:
+        with self._locks[volume_id, replica_id]:
+            place = self._storage.get_place(volume_id, replica_id)
+            head = self._get_header(place)
+            if head.size_bytes < size_bytes:
+                self._storage.extend_volume(place, DATA_OFFSET_BYTES + size_bytes)
+                self._zero_growth(place, head.size_bytes, size_bytes)
+                head = header.write_header(place.device, replace(head, size_bytes=size_bytes))
+            for name in self._exports(volume_id, replica_id):
+                self._machine.target.revalidate_size(name)
+            return self._facts(place, head)
+
+    def _zero_growth(self, place: Place, before_bytes: int, after_bytes: int) -> None:
+        """No old bytes readable, all members equal. Repeatable: the header still has the old size."""
+        direct.zero_range(place.device, DATA_OFFSET_BYTES + before_bytes, after_bytes - before_bytes)
+
+    def prepare(self, spec: PrepareSpec) -> Prepared:
+        with self._locks[spec.volume_id, spec.replica_id]:
+            place = self._storage.get_place(spec.volume_id, spec.replica_id)
+            head = self._get_header(place)
+            self._check_epoch(head, spec.epoch)
+            name = self._export_name(spec) if spec.consumer else ""
+            self._fence(spec.volume_id, spec.replica_id, keep=name)
+            marked = replace(head, epoch=spec.epoch, record_version=spec.record_version)
+            head = header.write_header(place.device, marked)
+            target = self._export(spec, place, name)
+            return Prepared(self._facts(place, head), self._machine.boot_id, target)
+
+    def find_device(self, volume_id: str, replica_id: str, epoch: int) -> str:
+        """Path of its logical volume, for an array of `epoch`. StaleEpoch when it has seen a later one."""
+        place = self._storage.get_place(volume_id, replica_id)
+        self._check_epoch(self._get_header(place), epoch)
+        return place.device
+
+    def check_unused(self, volume_id: str, replica_id: str) -> None:
+        """FailedPrecondition while an array of this node uses it."""
+        self._check_unused(self._storage.get_place(volume_id, replica_id))
+
+    def _check_epoch(self, head: Header, epoch: int) -> None:
+        if epoch < head.epoch:
+            seen = f"replica {head.replica_id} of {head.volume_id} has seen epoch {head.epoch}"
+            raise StaleEpoch(f"{seen}, {epoch} is over")
+
+    def _export_name(self, spec: PrepareSpec) -> str:
+        name = ExportName(
+            spec.volume_id, spec.replica_id, spec.epoch, spec.record_version, self._machine.boot
+        )
+        return str(name)
+
+    def _export(self, spec: PrepareSpec, place: Place, nqn: str) -> Target | None:
+        consumer = spec.consumer
+        if consumer is None:
+            return None
+        machine = self._machine
+        export = Export(
+            nqn=nqn,
+            device=place.device,
+            host_nqn=consumer.host_nqn,
+            address=machine.data_address,
+            port=machine.data_port,
+            namespace_uuid=str(uuid.uuid5(uuid.NAMESPACE_URL, nqn)),
+            host_key=consumer.host_key,
+            controller_key=consumer.controller_key,
+        )
+        machine.target.ensure_export(export)
+        return Target(
+            nqn=nqn,
+            address=machine.data_address,
+            port=machine.data_port,
+            host_nqn=consumer.host_nqn,
+            host_key=consumer.host_key,
+            controller_key=consumer.controller_key,
+        )
+
+    def release(self, volume_id: str, replica_id: str, epoch: int) -> None:
+        with self._locks[volume_id, replica_id]:
+            for nqn in self._exports(volume_id, replica_id):
+                name = parse_export_name(nqn)
+                if name is not None and name.epoch <= epoch:
+                    self._machine.target.fence(nqn, timeout=FENCE_TIMEOUT)
+
+    def _fence(self, volume_id: str, replica_id: str, *, keep: str) -> None:
+        for nqn in self._exports(volume_id, replica_id):
+            if nqn != keep:
+                self._machine.target.fence(nqn, timeout=FENCE_TIMEOUT)
+
+    def _exports(self, volume_id: str, replica_id: str) -> list[str]:
+        prefix = f"{NQN_PREFIX}{volume_id}:{replica_id}:"
+        return [export.nqn for export in self._machine.target.list_exports(prefix)]
+
+    def _check_unused(self, place: Place) -> None:
+        users = blockdev.holders(self._machine.tree, self._kernel_name(place))
+        if users:
+            name = f"replica {place.replica_id} of {place.volume_id}"
+            raise FailedPrecondition(f"{name} is part of an array of this node ({users[0]})")
+
+    def _kernel_name(self, place: Place) -> str:
+        return blockdev.kernel_name(self._machine.tree, place.device)
+
+    def _find_header(self, place: Place) -> Header | None:
+        """None also for what an earlier volume left there: a new replica's place holds old bytes."""
+        try:
+            head = header.find_header(place.device)
+        except DataLoss:
+            return None
+        return head if head is not None and self._belongs(head, place) else None
+
+    def _get_header(self, place: Place) -> Header:
+        head = header.read_header(place.device)
+        if not self._belongs(head, place):
+            raise DataLoss(
+                f"{place.device}: the header is of replica {head.replica_id} of {head.volume_id} "
+                f"of cluster {head.cluster}"
+            )
+        return head
+
+    def _belongs(self, head: Header, place: Place) -> bool:
+        known = (self._machine.cluster, place.volume_id, place.replica_id)
+        return (head.cluster, head.volume_id, head.replica_id) == known
+
+    def _facts(self, place: Place, head: Header) -> ReplicaFacts:
+        return ReplicaFacts(
+            volume_id=place.volume_id,
+            replica_id=place.replica_id,
+            volume_group=place.volume_group,
+            size_bytes=head.size_bytes,
+            epoch=head.epoch,
+            record_version=head.record_version,
+            suspect=head.suspect,
+            volatile_cache=blockdev.has_volatile_cache(self._machine.tree, self._kernel_name(place)),
+        )

@@ -1,0 +1,229 @@
+"""The disks of this node: which are ours, which could be, and the logical volumes on them.
+
+Read from LVM once, and again when a change did not go as it should: LVM's tools are slow, and nobody else
+changes volume groups with our tag.
+"""
+
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from replication.agent.names import logical_volume_name, parse_logical_volume_name
+from replication.clock import Clock
+from replication.errors import AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, TrilithError
+from replication.kernel import lvm_report
+from replication.kernel.disks import FoundDisk, list_disk_names, read_disks
+from replication.kernel.lvm import Lvm, round_up
+from replication.kernel.run import Runner
+from replication.kernel.sysfs import Tree
+from replication.model import Disk, VolumeGroup
+
+DISKS_KEPT = 60.0  # seconds; taking a disk looks at it anew in any case
+_TAG = "trilith"
+_POOL_TAG = "trilith.pool."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a replica lies."""
+
+    volume_id: str
+    replica_id: str
+    volume_group: str
+    device: str
+
+
+class Storage:
+    """Safe to use from several threads; changes go one after the other."""
+
+    def __init__(self, tree: Tree, runner: Runner, clock: Clock) -> None:
+        self._tree = tree
+        self._runner = runner
+        self._clock = clock
+        self._disks: tuple[FoundDisk, ...] = ()
+        self._seen: tuple[str, ...] = ()
+        self._seen_at = float("-inf")
+        self._lock = threading.RLock()
+        self._lvm = Lvm(runner, ())
+        self._groups: tuple[lvm_report.VolumeGroup, ...] = ()
+        self._sizes: dict[tuple[str, str], int] = {}  # bytes, by group and logical volume
+        self._places: dict[tuple[str, str], Place] = {}
+        self._read(self._candidates())
+        self._activate()
+
+    def _candidates(self) -> tuple[str, ...]:
+        found = read_disks(self._tree, self._runner)
+        return tuple(disk.path for disk in found if disk.signature == "LVM2_member")
+
+    def _read(self, devices: tuple[str, ...]) -> None:
+        """From LVM, of `devices` those that carry our tag."""
+        everything = Lvm(self._runner, devices).list_volume_groups() if devices else ()
+        self._groups = tuple(group for group in everything if _TAG in group.tags)
+        self._lvm = Lvm(self._runner, tuple(disk for group in self._groups for disk in group.disks))
+        volumes = self._lvm.list_logical_volumes() if self._groups else ()
+        self._learn(
+            {(volume.group, volume.name): volume.size_bytes for volume in volumes if _TAG in volume.tags}
+        )
+
+    def _learn(self, sizes: Mapping[tuple[str, str], int]) -> None:
+        self._sizes = dict(sizes)
+        places = (_parse_place(group, name) for group, name in sizes)
+        self._places = {(place.volume_id, place.replica_id): place for place in places if place is not None}
+
+    def _activate(self) -> None:
+        for place in self._places.values():
+            self._lvm.activate(place.volume_group, logical_volume_name(place.volume_id, place.replica_id))
+
+    def list_volume_groups(self) -> tuple[VolumeGroup, ...]:
+        with self._lock:
+            return tuple(_describe(group) for group in self._groups)
+
+    def list_places(self) -> tuple[Place, ...]:
+        with self._lock:
+            return tuple(self._places.values())
+
+    def list_disks(self) -> tuple[Disk, ...]:
+        """Every local disk, whether it is usable, and which volume group of ours is on it."""
+        with self._lock:
+            by_disk = {disk: group for group in self._groups for disk in group.disks}
+        return tuple(_describe_disk(disk, by_disk.get(disk.path)) for disk in self._find_disks())
+
+    def _find_disks(self) -> tuple[FoundDisk, ...]:
+        """Looked at again when disks came or went, or after a while: probing runs a program."""
+        now, present = self._clock.now(), list_disk_names(self._tree)
+        if present != self._seen or now - self._seen_at > DISKS_KEPT:
+            self._disks = read_disks(self._tree, self._runner)
+            self._seen, self._seen_at = present, now
+        return self._disks
+
+    def ensure_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
+        with self._lock:
+            known = {disk: group for group in self._groups for disk in group.disks}
+            fresh = tuple(path for path in disks if path not in known)
+            for path in disks:
+                if path in known and pool_of(known[path]) != pool:
+                    raise FailedPrecondition(f"{path} belongs to pool {pool_of(known[path])}, not {pool}")
+            self._take(pool, fresh, tuple(known))
+            return tuple(group for group in self.list_volume_groups() if group.pool == pool)
+
+    def _take(self, pool: str, fresh: tuple[str, ...], known: tuple[str, ...]) -> None:
+        found = {disk.path: disk for disk in read_disks(self._tree, self._runner)} if fresh else {}
+        for path in fresh:
+            _check_usable(path, found.get(path))
+        lvm = Lvm(self._runner, (*known, *fresh))
+        for path in fresh:
+            lvm.ensure_volume_group(group_name(found[path]), path, frozenset({_TAG, _POOL_TAG + pool}))
+        if fresh:
+            self._read((*known, *fresh))
+            self._seen = ()
+
+    def remove_pool(self, pool: str) -> None:
+        with self._lock:
+            ours = [group for group in self._groups if pool_of(group) == pool]
+            names = {group.name for group in ours}
+            left = [place for place in self._places.values() if place.volume_group in names]
+            if left:
+                volumes = ", ".join(sorted({place.volume_id for place in left}))
+                raise FailedPrecondition(f"pool {pool} still holds replicas of {volumes}")
+            with self._sure():
+                for group in ours:
+                    self._lvm.remove_volume_group(group.name)
+                self._groups = tuple(group for group in self._groups if group.name not in names)
+            self._seen = ()
+
+    def find_place(self, volume_id: str, replica_id: str) -> Place | None:
+        with self._lock:
+            return self._places.get((volume_id, replica_id))
+
+    def get_place(self, volume_id: str, replica_id: str) -> Place:
+        place = self.find_place(volume_id, replica_id)
+        if place is None:
+            raise NotFound(f"replica {replica_id} of volume {volume_id} is not on this node")
+        return place
+
+    def ensure_volume(self, volume_id: str, replica_id: str, group: str, size_bytes: int) -> Place:
+        """A logical volume; it holds whatever the disk held there."""
+        with self._lock:
+            home, name = self._get_group(group), logical_volume_name(volume_id, replica_id)
+            found, wanted = self._sizes.get((group, name)), round_up(size_bytes, home.extent_bytes)
+            if found is None:
+                self._create(home, name, wanted)
+            elif found != wanted:
+                raise AlreadyExists(f"logical volume {group}/{name} has {found} bytes, not {wanted}")
+            return self.get_place(volume_id, replica_id)
+
+    def _get_group(self, name: str) -> lvm_report.VolumeGroup:
+        for group in self._groups:
+            if group.name == name:
+                return group
+        raise NotFound(f"there is no volume group {name} on this node's disks")
+
+    def _create(self, home: lvm_report.VolumeGroup, name: str, size_bytes: int) -> None:
+        with self._sure():
+            self._lvm.create_logical_volume(home, name, size_bytes, frozenset({_TAG}))
+            self._resized(home.name, name, size_bytes)
+
+    @contextmanager
+    def _sure(self) -> Iterator[None]:
+        """Around a change: when it fails nobody knows what it did, so everything is read anew."""
+        try:
+            yield
+        except TrilithError:
+            self._read(tuple(disk for group in self._groups for disk in group.disks))
+            raise
+
+    def _resized(self, group: str, name: str, size_bytes: int) -> None:
+        """What a change that was made means; 0 bytes: removed."""
+        grown = size_bytes - self._sizes.get((group, name), 0)
+        self._groups = tuple(
+            replace(each, free_bytes=each.free_bytes - grown) if each.name == group else each
+            for each in self._groups
+        )
+        self._learn({key: size for key, size in {**self._sizes, (group, name): size_bytes}.items() if size})
+
+    def extend_volume(self, place: Place, size_bytes: int) -> None:
+        with self._lock, self._sure():
+            name = logical_volume_name(place.volume_id, place.replica_id)
+            extended = self._lvm.extend(place.volume_group, name, size_bytes)
+            self._resized(place.volume_group, name, extended.size_bytes)
+
+    def remove_volume(self, place: Place) -> None:
+        with self._lock, self._sure():
+            name = logical_volume_name(place.volume_id, place.replica_id)
+            self._lvm.remove_logical_volume(place.volume_group, name)
+            self._resized(place.volume_group, name, 0)
+
+
+def pool_of(group: lvm_report.VolumeGroup) -> str:
+    tags = (tag.removeprefix(_POOL_TAG) for tag in sorted(group.tags) if tag.startswith(_POOL_TAG))
+    return next(tags, "")
+
+
+def group_name(disk: FoundDisk) -> str:
+    """Of the volume group on a disk: the same on every node and after every boot for the same disk."""
+    identity = f"{disk.model}/{disk.serial or disk.path}"
+    return f"trilith_{zlib.crc32(identity.encode()):08x}"
+
+
+def _parse_place(group: str, name: str) -> Place | None:
+    ids = parse_logical_volume_name(name)
+    return Place(*ids, group, f"/dev/{group}/{name}") if ids else None
+
+
+def _describe(group: lvm_report.VolumeGroup) -> VolumeGroup:
+    return VolumeGroup(group.name, pool_of(group), group.disks[0], group.size_bytes, group.free_bytes)
+
+
+def _describe_disk(disk: FoundDisk, group: lvm_report.VolumeGroup | None) -> Disk:
+    why_not = f"in pool {pool_of(group)} already" if group else disk.why_not
+    name = group.name if group else ""
+    return Disk(disk.path, disk.serial, disk.model, disk.size_bytes, disk.usable and not group, why_not, name)
+
+
+def _check_usable(path: str, disk: FoundDisk | None) -> None:
+    if disk is None:
+        raise InvalidRequest(f"{path} is not a disk of this node")
+    if not disk.usable:
+        raise FailedPrecondition(f"{path} is not usable: {disk.why_not}")

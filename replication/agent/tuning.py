@@ -1,0 +1,30 @@
+"""What is changed on an array while it runs: room for members, how fast it copies, and scrubs."""
+
+from replication.agent.assembled import Assembled
+from replication.errors import FailedPrecondition
+from replication.kernel import md
+from replication.kernel.md_state import read_array
+from replication.kernel.sysfs import Tree
+from replication.tuning import Tuning
+
+UNBOUNDED = 1 << 40  # bytes a second: md's own default would stop at 200 MB/s
+
+
+def tune(tree: Tree, array: Assembled, tuning: Tuning) -> None:
+    """See rpc/contract.py. The array's lock is held."""
+    md.limit_sync_speed(tree, array.volume_id, tuning.rebuild_bandwidth or UNBOUNDED)
+    array.tuning = tuning
+    state = read_array(tree, array.volume_id)
+    if state.raid_disks != tuning.slots and len(state.members) <= tuning.slots:
+        md.set_slots(tree, array.volume_id, tuning.slots)
+
+
+def scrub(tree: Tree, array: Assembled, *, repair: bool) -> None:
+    """See rpc/contract.py. The array's lock is held."""
+    state = read_array(tree, array.volume_id)
+    if state.resync_owed:
+        raise FailedPrecondition(f"volume {array.volume_id} owes a resync: it can be scrubbed after it")
+    if repair:
+        md.start_repair(tree, array.volume_id)
+    else:
+        md.start_check(tree, array.volume_id)

@@ -1,0 +1,42 @@
+"""`trilith control`: the control plane as a process of its own."""
+
+import logging
+import signal
+import sys
+import threading
+
+import click
+
+from replication.cli.session import Session, pass_session
+from replication.control.reconciler import Reconciler
+from replication.threads import end_with_any_thread
+
+log = logging.getLogger("trilith-control")
+
+
+@click.group()
+def command() -> None:
+    """Run the control plane."""
+
+
+@command.command()
+@click.option("--verbose", is_flag=True, help="Log every step, not decisions only.")
+@pass_session
+def run(session: Session, *, verbose: bool) -> None:
+    """Watch over volumes until SIGTERM: record lost replicas, bring them back, finish what was begun.
+
+    While it does not run, I/O goes on until a replica fails; then writes wait for it.
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    end_with_any_thread()
+    reconciler = Reconciler(session.control, session.clock)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    log.info("cluster %s: watching over its volumes", session.control.store.cluster())
+    reconciler.run(stop)
+    log.info("stopped")

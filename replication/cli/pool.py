@@ -1,0 +1,143 @@
+"""`trilith pool`: which disks volumes are made from."""
+
+import click
+
+from replication.cli.output import print_json, print_table
+from replication.cli.session import Session, pass_session
+from replication.cli.sizes import format_size
+from replication.control.pools import NodeUsage
+from replication.errors import InvalidRequest
+from replication.layout import DATA_OFFSET_BYTES
+from replication.model import Pool
+
+REPLICA_COUNTS = ("1", "3", "5")
+
+
+@click.group()
+def command() -> None:
+    """Pools of disks that volumes are made from."""
+
+
+@command.command()
+@click.argument("name")
+@click.option("--node", "nodes", multiple=True, metavar="NAME", help="A node of the pool; several times.")
+@click.option(
+    "--disk",
+    "disks",
+    multiple=True,
+    metavar="NODE:PATH",
+    help="Take this disk of a node, as in m1:/dev/nvme0n1; of nodes without one, every usable disk.",
+)
+@click.option(
+    "--replicas", type=click.Choice(REPLICA_COUNTS), default="3", show_default=True, help="Of its volumes."
+)
+@pass_session
+def create(
+    session: Session, name: str, nodes: tuple[str, ...], disks: tuple[str, ...], replicas: str
+) -> None:
+    """Make pool NAME. Only disks without any content are taken."""
+    chosen = tuple(parse_disk(text) for text in disks)
+    members = tuple(dict.fromkeys((*nodes, *(node for node, _ in chosen))))
+    if not members:
+        raise InvalidRequest(f"pool {name}: name its nodes with --node, or its disks with --disk NODE:PATH")
+    pool = session.control.pools.create(name, members, int(replicas), chosen)
+    _print(session, [pool])
+
+
+@command.command("list")
+@pass_session
+def list_pools(session: Session) -> None:
+    """Every pool: its room, and the largest volume that it could take."""
+    _print(session, session.control.pools.list())
+
+
+@command.command()
+@click.argument("name")
+@pass_session
+def show(session: Session, name: str) -> None:
+    """The disks of pool NAME, node by node."""
+    pool = session.control.pools.get(name)
+    usage = session.control.pools.usage(name)
+    if session.as_json:
+        print_json(_to_plain(pool, usage) | {"usage": usage})
+        return
+    headings = ("NODE", "DISK", "VOLUME GROUP", "SIZE", "USED", "FREE", "PROBLEM")
+    print_table(headings, (row for node in usage for row in _to_disk_rows(node)))
+
+
+@command.command()
+@click.argument("name")
+@pass_session
+def delete(session: Session, name: str) -> None:
+    """Give the disks of pool NAME back; only when no volume is in it."""
+    session.control.pools.get(name)
+    session.control.pools.delete(name)
+    if session.as_json:
+        print_json({"deleted": name})
+    else:
+        click.echo(f"pool {name} deleted")
+
+
+def parse_disk(text: str) -> tuple[str, str]:
+    node, colon, path = text.partition(":")
+    if not node or not colon or not path.startswith("/dev/"):
+        raise InvalidRequest(f"--disk {text!r}: must be NODE:PATH, as in m1:/dev/nvme0n1")
+    return node, path
+
+
+def sum_usage(usage: tuple[NodeUsage, ...]) -> tuple[int, int]:
+    """Bytes in all, and bytes free, on the nodes that answer."""
+    groups = [group for node in usage for group in node.groups]
+    return sum(group.size_bytes for group in groups), sum(group.free_bytes for group in groups)
+
+
+def find_largest(pool: Pool, usage: tuple[NodeUsage, ...]) -> int:
+    """Bytes of the largest replica for which as many nodes have room as a volume has replicas."""
+    free = sorted((max((g.free_bytes for g in node.groups), default=0) for node in usage), reverse=True)
+    enough = len(free) >= pool.replica_count
+    return max(0, free[pool.replica_count - 1] - DATA_OFFSET_BYTES) if enough else 0
+
+
+def _print(session: Session, pools: list[Pool] | tuple[Pool, ...]) -> None:
+    usages = [(pool, session.control.pools.usage(pool.name)) for pool in pools]
+    if session.as_json:
+        print_json([_to_plain(pool, usage) for pool, usage in usages])
+    else:
+        headings = ("NAME", "REPLICAS", "NODES", "SIZE", "USED", "FREE", "LARGEST VOLUME", "PROBLEM")
+        print_table(headings, (_to_row(pool, usage) for pool, usage in usages))
+
+
+def _to_row(pool: Pool, usage: tuple[NodeUsage, ...]) -> tuple[str, ...]:
+    size, free = sum_usage(usage)
+    sizes = (format_size(n) for n in (size, size - free, free, find_largest(pool, usage)))
+    problems = "; ".join(f"{node.node}: {node.problem}" for node in usage if node.problem)
+    return (pool.name, str(pool.replica_count), " ".join(pool.nodes), *sizes, problems)
+
+
+def _to_plain(pool: Pool, usage: tuple[NodeUsage, ...]) -> dict[str, object]:
+    size, free = sum_usage(usage)
+    return {
+        "name": pool.name,
+        "nodes": pool.nodes,
+        "replica_count": pool.replica_count,
+        "size_bytes": size,
+        "free_bytes": free,
+        "largest_volume_bytes": find_largest(pool, usage),
+        "problems": {node.node: node.problem for node in usage if node.problem},
+    }
+
+
+def _to_disk_rows(node: NodeUsage) -> list[tuple[str, ...]]:
+    if node.problem:
+        return [(node.node, "", "", "", "", "", node.problem)]
+    return [
+        (
+            node.node,
+            group.disk,
+            group.name,
+            *(format_size(n) for n in (group.size_bytes, group.size_bytes - group.free_bytes)),
+            format_size(group.free_bytes),
+            "",
+        )
+        for group in node.groups
+    ]

@@ -1,0 +1,130 @@
+"""A volume's way to a node: record the epoch, make the replicas ready, record who starts, assemble."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from replication.control import insync
+from replication.control.executor import Executor
+from replication.control.records import Records
+from replication.control.starting import Start, choose_start, order_members
+from replication.errors import AlreadyExists, TrilithError, Unavailable, Unsupported
+from replication.model import NO_LIMITS, ArrayReport, Attachment, Prepared, Versioned, Volume
+
+
+class Attaching:
+    """Called under the volume's lock."""
+
+    def __init__(self, records: Records, executor: Executor) -> None:
+        self._records = records
+        self._executor = executor
+
+    def attach(self, volume_id: str, node: str, *, readonly: bool) -> str:
+        """The device's path on `node`. AlreadyExists when it is there, but not with this `readonly`."""
+        volume = self._records.get(volume_id).volume
+        device = self._find_device(volume, node)
+        if device is None:
+            return self._begin(volume_id, node, readonly=readonly, upkeep=False)
+        if volume.readonly != readonly:
+            how = "read-only" if volume.readonly else "writable"
+            raise AlreadyExists(f"volume {volume.name} is attached to node {node} already, {how}")
+        return device
+
+    def attach_for_upkeep(self, volume_id: str, node: str) -> None:
+        """For ourselves: nobody can write to it."""
+        self._begin(volume_id, node, readonly=True, upkeep=True)
+
+    def scrub(self, volume: Volume, *, repair: bool) -> None:
+        self._executor.scrub(volume, repair=repair)
+        self._records.tell(volume, "scrub", "members are made equal" if repair else "members are compared")
+
+    def find_report(self, volume: Volume) -> ArrayReport | None:
+        return None if volume.consumer is None else self._executor.find_array(volume)
+
+    def undo(self, volume: Volume) -> None:
+        """Nobody has been told of this attachment. What cannot be reached now is ended by the next epoch."""
+        if volume.consumer is not None:
+            self._abandon(volume, volume.consumer)
+        self._executor.release_all(volume)
+        self._records.change(volume.id, lambda v: insync.undo_attach(v, volume.epoch))
+        self._records.tell(volume, "undone", f"attachment to node {volume.consumer}, epoch {volume.epoch}")
+
+    def _find_device(self, volume: Volume, node: str) -> str | None:
+        """Attached there already: its device, if it still has one."""
+        if volume.attachment is not Attachment.ATTACHED or volume.consumer != node:
+            return None
+        array = self._executor.find_array(volume)
+        if array is not None and not array.device:
+            raise Unavailable(f"the array of volume {volume.name} on node {node} has no device yet")
+        return None if array is None else array.device
+
+    def _begin(self, volume_id: str, node: str, *, readonly: bool, upkeep: bool) -> str:
+        begun = self._records.change(
+            volume_id, lambda v: replace(insync.begin_attach(v, node), readonly=readonly, upkeep=upkeep)
+        )
+        try:
+            return self._assemble(begun)
+        except TrilithError:
+            self.undo(begun.volume)
+            raise
+
+    def _assemble(self, begun: Versioned) -> str:
+        volume = begun.volume
+        answers = self._executor.prepare_all(begun, insync.in_sync(volume))
+        start = choose_start(volume, answers)
+        admitted = self._records.change(
+            volume.id, lambda v: insync.admit(v, volume.epoch, start.ready, start.left_out)
+        )
+        self._tell_left_out(volume, start)
+        _require_enough(admitted.volume)
+        prepared = {key: answer for key, answer in answers.items() if isinstance(answer, Prepared)}
+        device = self._executor.attach(admitted, order_members(admitted.volume, prepared))
+        self.bound(volume)
+        boot = self._find_boot(volume, prepared)
+        self._records.change(
+            volume.id, lambda v: replace(insync.finish_attach(v, volume.epoch), consumer_boot=boot)
+        )
+        self._records.tell(volume, "attached", f"to node {volume.consumer} as {device}, epoch {volume.epoch}")
+        return device
+
+    def bound(self, volume: Volume) -> None:
+        """Set its limits on its consumer. Where there are no workloads to be bounded, that is only told."""
+        try:
+            self._executor.set_limits(volume)
+        except Unsupported as error:
+            if volume.limits != NO_LIMITS:
+                self._records.tell(volume, "not-bounded", str(error))
+
+    def _find_boot(self, volume: Volume, prepared: Mapping[str, Prepared]) -> str:
+        """The consumer's. Its own replica's answer has it; else it is asked.
+
+        Without it the volume is only not attached by itself again when its consumer comes back.
+        """
+        own = [r.id for r in volume.replicas if r.node == volume.consumer and r.id in prepared]
+        if own:
+            return prepared[own[0]].boot_id
+        try:
+            return self.read_boot(volume)
+        except Unavailable:
+            return ""
+
+    def read_boot(self, volume: Volume) -> str:
+        """The boot that its consumer is in now."""
+        return self._executor.boot_of_consumer(volume)
+
+    def _tell_left_out(self, volume: Volume, start: Start) -> None:
+        for replica_id, why in start.reasons.items():
+            self._records.tell(volume, "left-out", f"replica {replica_id} does not start: {why}")
+
+    def _abandon(self, volume: Volume, node: str) -> None:
+        try:
+            self._executor.abandon(node, volume.id, volume.epoch)
+        except TrilithError as error:
+            self._records.tell(volume, "not-abandoned", f"epoch {volume.epoch} on node {node}: {error}")
+
+
+def _require_enough(volume: Volume) -> None:
+    """Nobody may write on fewer replicas than the settings say; we do not write, and bring others back."""
+    count = len(insync.in_sync(volume))
+    if count < volume.min_in_sync and not volume.upkeep:
+        wanted = f"min-in-sync-replicas is {volume.min_in_sync}"
+        raise Unavailable(f"volume {volume.name}: only {count} replicas in sync can start, {wanted}")

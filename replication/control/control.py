@@ -1,0 +1,66 @@
+"""The control plane as its users hold it: csi, the administrator's command, the reconciler."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from replication.clock import Clock, SystemClock
+from replication.control.attaching import Attaching
+from replication.control.detaching import Detaching
+from replication.control.emptying import Emptying
+from replication.control.events import Events
+from replication.control.executor import Executor
+from replication.control.nodes import Nodes
+from replication.control.pools import Pools
+from replication.control.provisioning import Provisioning
+from replication.control.records import Records
+from replication.control.store.base import Store
+from replication.control.store.sqlite import SqliteStore
+from replication.control.volumes import Volumes
+from replication.model import Node
+from replication.pki import Identity, cluster_of, read_identity
+from replication.rpc.client import NodeClient
+from replication.rpc.contract import NodeApi
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Everything that can be asked of a cluster."""
+
+    store: Store
+    volumes: Volumes
+    nodes: Nodes
+    pools: Pools
+    events: Events
+    records: Records
+    executor: Executor
+    emptying: Emptying
+
+
+def build_control(store: Store, connect: Callable[[Node], NodeApi], clock: Clock) -> Control:
+    """A control plane over a store and a way to reach nodes: for tests, and for open_control."""
+    events = Events(store, clock)
+    records = Records(store, clock, events)
+    nodes = Nodes(store, connect, clock)
+    executor = Executor(nodes)
+    attaching, detaching = Attaching(records, executor), Detaching(records, executor)
+    volumes = Volumes(records, Provisioning(records, executor), attaching, detaching)
+    pools = Pools(store, nodes, executor, events)
+    emptying = Emptying(records, nodes, pools, volumes, events)
+    return Control(store, volumes, nodes, pools, events, records, executor, emptying)
+
+
+def open_control(state_dir: Path, clock: Clock | None = None) -> Control:
+    """The control plane whose state is in `state_dir`, and its identity in `state_dir`/pki.
+
+    The cluster is the one of the identity's certificate. Close it with `control.store.close()`.
+    """
+    clock = clock or SystemClock()
+    identity = read_identity(state_dir / "pki")
+    store = SqliteStore(state_dir, cluster_of(identity.certificate_pem), clock)
+    return build_control(store, partial(_connect, identity), clock)
+
+
+def _connect(identity: Identity, node: Node) -> NodeApi:
+    return NodeClient(node, identity)

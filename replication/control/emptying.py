@@ -1,0 +1,106 @@
+"""Nodes and disks on their way out: cordoned, drained, removed; what moves is moved by the reconciler."""
+
+from replication.control import insync
+from replication.control.cordons import Cordon, disk_name, list_inside
+from replication.control.events import Events
+from replication.control.nodes import Nodes
+from replication.control.pools import Pools
+from replication.control.records import Records
+from replication.control.volumes import Volumes
+from replication.errors import FailedPrecondition, NotFound, Unavailable
+from replication.model import Replica, Volume
+
+
+class Emptying:
+    """Each call can be repeated."""
+
+    def __init__(
+        self, records: Records, nodes: Nodes, pools: Pools, volumes: Volumes, events: Events
+    ) -> None:
+        self._records = records
+        self._store = records.store
+        self._nodes = nodes
+        self._pools = pools
+        self._volumes = volumes
+        self._events = events
+
+    def cordon(self, node: str, *, draining: bool = False) -> Cordon:
+        """No new replicas there; when draining, those that are there move away. NotFound when unknown."""
+        self._nodes.get(node)
+        return self._put(Cordon(node, draining), node)
+
+    def drain_disk(self, node: str, path: str) -> Cordon:
+        """As `cordon` with draining, for one disk. NotFound unless a pool has it."""
+        return self._put(Cordon(self._name_disk(node, path), draining=True), node)
+
+    def uncordon(self, node: str) -> None:
+        """What has not moved yet stays."""
+        self._nodes.get(node)
+        self._lift(node, node)
+
+    def uncordon_disk(self, node: str, path: str) -> None:
+        self._lift(self._name_disk(node, path), node)
+
+    def list_left(self, cordon: Cordon) -> tuple[tuple[Volume, Replica], ...]:
+        """What has not moved yet."""
+        return tuple((v, r) for v in self._volumes.list() for r in list_inside(v, cordon))
+
+    def list_used(self, node: str) -> tuple[Volume, ...]:
+        """Volumes that somebody uses there: no drain moves these."""
+        return tuple(v for v in self._volumes.list() if v.consumer == node and not v.upkeep)
+
+    def remove(self, node: str, *, lost: bool = False) -> None:
+        """Out of its pools, then out of the cluster. FailedPrecondition names what is still there.
+
+        `lost`: its machine never comes back. It must not answer; its replicas are replaced at once.
+        """
+        self._nodes.get(node)
+        if lost:
+            self._forsake(node)
+        else:
+            self._require_empty(node)
+        self.cordon(node)
+        self._pools.leave(node, lost=lost)
+        self._store.remove_node(node)
+        self._store.remove_cordon(node)
+        self._events.write(node, "removed", f"node {node} has left the cluster{' for good' if lost else ''}")
+
+    def _forsake(self, node: str) -> None:
+        if self._answers(node):
+            raise FailedPrecondition(f"node {node} answers: drain it, then remove it")
+        for volume in self._volumes.list():
+            if volume.consumer == node and insync.can_fence(volume):
+                self._volumes.end(volume.id)
+        for volume in self._volumes.list():
+            self._records.change(volume.id, lambda v: insync.forsake(v, node))
+
+    def _answers(self, node: str) -> bool:
+        try:
+            self._nodes.facts(node)
+        except Unavailable:
+            return False
+        return True
+
+    def _require_empty(self, node: str) -> None:
+        users = self._nodes.list_volumes_on(node)
+        if users:
+            pools = [f"pool {pool.name}" for pool in self._pools.list() if node in pool.nodes]
+            raise FailedPrecondition(f"node {node} is used by {', '.join(pools + users)}: drain it first")
+
+    def _name_disk(self, node: str, path: str) -> str:
+        groups = self._nodes.facts(node).volume_groups
+        found = next((group for group in groups if group.disk == path), None)
+        if found is None:
+            raise NotFound(f"disk {path} of node {node}: no pool has it")
+        return disk_name(node, found.name)
+
+    def _put(self, cordon: Cordon, node: str) -> Cordon:
+        if cordon not in self._store.list_cordons():
+            self._store.put_cordon(cordon)
+            self._events.write(node, "draining" if cordon.draining else "cordoned", cordon.name)
+        return cordon
+
+    def _lift(self, name: str, node: str) -> None:
+        if any(cordon.name == name for cordon in self._store.list_cordons()):
+            self._store.remove_cordon(name)
+            self._events.write(node, "uncordoned", name)

@@ -1,0 +1,28 @@
+"""What the control plane decided, and why: for people, kept in the store, bounded."""
+
+import logging
+
+from replication.clock import Clock
+from replication.control.store.base import Event, Store
+from replication.errors import TrilithError
+
+logger = logging.getLogger(__name__)
+
+
+class Events:
+    """The newest decisions. Writing one never fails an operation: the record is the truth, not this."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def write(self, subject: str, kind: str, message: str) -> None:
+        logger.info("%s: %s", kind, message)
+        try:
+            self._store.add_event(Event(self._clock.wall(), subject, kind, message))
+        except TrilithError as error:
+            logger.warning("event not kept: %s", error)
+
+    def list(self, subject: str | None = None, limit: int = 100) -> tuple[Event, ...]:
+        """The newest first."""
+        return self._store.list_events(subject, limit)

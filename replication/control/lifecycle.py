@@ -1,0 +1,156 @@
+"""Making, growing and deleting a volume: what the record says first, and what is to be done next. Pure."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from replication.control.placement import Place, round_up
+from replication.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidRequest, OutOfRange
+from replication.layout import choose_bitmap_chunk, largest_data_bytes
+from replication.model import (
+    NO_LIMITS,
+    Attachment,
+    CopyMode,
+    Limits,
+    Phase,
+    Replica,
+    ReplicaState,
+    Volume,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRequest:
+    """A volume that somebody wants. Two that differ in nodes or limits, which can change, mean the same."""
+
+    name: str
+    size_bytes: int  # rounded up to whole extents of 4 MiB
+    pool: str
+    replica_count: int | None = None  # None: the pool's
+    parameters: tuple[tuple[str, str], ...] = ()  # kept with the volume, compared on a repeat
+    preferred_nodes: tuple[str, ...] = ()  # the scheduler's choice first
+    required_nodes: tuple[str, ...] = ()  # no other will do; empty: any
+    spread: str = ""  # label of nodes in which replicas must differ; "": zones, as far as possible
+    limits: Limits = NO_LIMITS
+
+
+class Step(StrEnum):
+    """What an operation that was cut short needs next."""
+
+    NOTHING = "nothing"
+    UNDO_CREATE = "undo the creation"
+    FINISH_DELETE = "finish the deletion"
+    FINISH_EXPAND = "finish the expansion"
+    UNDO_ATTACH = "undo the attachment"
+    FINISH_DETACH = "finish the detachment"
+
+
+def check_request(request: VolumeRequest) -> None:
+    if not request.name:
+        raise InvalidRequest("a volume needs a name")
+    if request.size_bytes <= 0:
+        raise InvalidRequest(f"volume {request.name}: {request.size_bytes} bytes is no size")
+
+
+def new_volume(
+    volume_id: str, request: VolumeRequest, replica_count: int, places: Collection[Place], wall: float
+) -> Volume:
+    """The intent to make it: nothing is in sync yet."""
+    replicas = tuple(
+        Replica(f"r{number}", place.node, place.volume_group, ReplicaState.STALE, since=wall)
+        for number, place in enumerate(places)
+    )
+    return Volume(
+        id=volume_id,
+        name=request.name,
+        pool=request.pool,
+        size_bytes=round_up(request.size_bytes),
+        bitmap_chunk_bytes=choose_bitmap_chunk(request.size_bytes),
+        replica_count=replica_count,
+        phase=Phase.CREATING,
+        replicas=replicas,
+        next_replica=len(replicas),
+        parameters=tuple(sorted(request.parameters)),
+        created=wall,
+        limits=request.limits,
+    )
+
+
+def check_same(volume: Volume, request: VolumeRequest, replica_count: int) -> None:
+    """AlreadyExists, saying what differs, unless `volume` is what `request` asks for."""
+    has, wanted = dict(volume.parameters), dict(request.parameters)
+    asked: dict[str, tuple[object, object]] = {
+        "size": (volume.target_size_bytes or volume.size_bytes, round_up(request.size_bytes)),
+        "pool": (volume.pool, request.pool),
+        "replicas": (volume.replica_count, replica_count),
+        **{key: (has.get(key, "not set"), wanted.get(key, "not set")) for key in sorted({*has, *wanted})},
+    }
+    differing = [f"{what} is {there}, not {here}" for what, (there, here) in asked.items() if there != here]
+    if differing:
+        raise AlreadyExists(f"volume {volume.name} exists: {'; '.join(differing)}")
+
+
+def finish_create(volume: Volume) -> Volume:
+    """Every replica has been made of zeroes, so all are equal."""
+    _require_phase(volume, Phase.CREATING)
+    made = tuple(replace(r, state=ReplicaState.IN_SYNC, copy=CopyMode.UNLESS_BOOTED) for r in volume.replicas)
+    return replace(volume, phase=Phase.READY, replicas=made)
+
+
+def begin_delete(volume: Volume) -> Volume:
+    """FailedPrecondition while it is attached."""
+    if volume.attachment is not Attachment.DETACHED:
+        raise FailedPrecondition(f"volume {volume.name} is {volume.attachment} on node {volume.consumer}")
+    return replace(volume, phase=Phase.DELETING)
+
+
+def begin_expand(volume: Volume, size_bytes: int) -> Volume:
+    """Unchanged when it is that large already: a volume never shrinks."""
+    if volume.phase not in {Phase.READY, Phase.EXPANDING}:
+        raise FailedPrecondition(f"volume {volume.name} is {volume.phase}")
+    target = max(round_up(size_bytes), volume.target_size_bytes)
+    if target <= volume.size_bytes:
+        return volume
+    largest = largest_data_bytes(volume.bitmap_chunk_bytes)
+    if target > largest:
+        raise OutOfRange(f"volume {volume.name}: it can grow to {largest} bytes, {target} are asked for")
+    return replace(volume, phase=Phase.EXPANDING, target_size_bytes=target)
+
+
+def finish_expand(volume: Volume, size_bytes: int) -> Volume:
+    """Its replicas and its array have `size_bytes` now. A larger wish that came meanwhile stays."""
+    _require_phase(volume, Phase.EXPANDING)
+    if volume.target_size_bytes > size_bytes:
+        return replace(volume, size_bytes=size_bytes)
+    return replace(volume, phase=Phase.READY, size_bytes=size_bytes, target_size_bytes=0)
+
+
+def undo_expand(volume: Volume) -> Volume:
+    """It cannot be had. Replicas that grew already keep the room; the next expansion uses it."""
+    _require_phase(volume, Phase.EXPANDING)
+    return replace(volume, phase=Phase.READY, target_size_bytes=0)
+
+
+def has_booted(volume: Volume, boot_id: str) -> bool:
+    """Whether its user's node, now in `boot_id`, has lost the array to a boot. A node that boots has none."""
+    attached = volume.attachment is Attachment.ATTACHED and not volume.upkeep
+    return attached and volume.consumer_boot not in {"", boot_id}
+
+
+def choose_step(volume: Volume) -> Step:
+    """What to do when nobody is working on it any more."""
+    by_phase = {
+        Phase.CREATING: Step.UNDO_CREATE,
+        Phase.DELETING: Step.FINISH_DELETE,
+        Phase.EXPANDING: Step.FINISH_EXPAND,
+    }
+    by_attachment = {
+        Attachment.ATTACHING: Step.UNDO_ATTACH,
+        Attachment.DETACHING: Step.FINISH_DETACH,
+    }
+    return by_attachment.get(volume.attachment) or by_phase.get(volume.phase, Step.NOTHING)
+
+
+def _require_phase(volume: Volume, phase: Phase) -> None:
+    if volume.phase is not phase:
+        raise Conflict(f"volume {volume.name} is {volume.phase} by now, not {phase}")

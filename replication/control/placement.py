@@ -1,0 +1,191 @@
+"""Which nodes and disks get a new volume's replicas. Pure.
+
+One replica per node, on one disk of it. Replicas are spread over domains (zones, as a rule): the next one
+goes where the fewest are. Of these, nodes that the scheduler prefers come first where the replica fits;
+then those whose roomiest disk has the most room; names break ties, so that equal facts give equal answers.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from replication.errors import (
+    FailedPrecondition,
+    InvalidRequest,
+    OutOfRange,
+    OutOfSpace,
+    TrilithError,
+    Unavailable,
+)
+from replication.layout import DATA_OFFSET_BYTES, LARGEST_NEW_BYTES
+from replication.model import GIB, MIB, Node, Pool, VolumeGroup
+
+EXTENT_BYTES = 4 * MIB
+ZONE_LABEL = "topology.kubernetes.io/zone"
+SPREAD = "spread"  # key in a volume's parameters: the label in which its replicas must differ
+NO_DOMAINS: Mapping[str, str] = MappingProxyType({})
+REPLICA_COUNTS = (1, 3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What has to be placed."""
+
+    pool: Pool
+    size_bytes: int
+    replica_count: int
+    preferred_nodes: tuple[str, ...] = ()
+    required_nodes: tuple[str, ...] = ()  # no other will do; empty: any
+    domains: Mapping[str, str] = field(default_factory=dict)  # of nodes; one without a domain is not there
+    apart: bool = False  # no two replicas in one domain, and none outside of domains
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one replica goes."""
+
+    node: str
+    volume_group: str
+
+
+def round_up(size_bytes: int) -> int:
+    """To whole extents."""
+    return -(-size_bytes // EXTENT_BYTES) * EXTENT_BYTES
+
+
+def space_bytes(size_bytes: int) -> int:
+    """What a replica of `size_bytes` of data takes from its disk."""
+    return round_up(size_bytes + DATA_OFFSET_BYTES)
+
+
+def check_count(replica_count: int, nodes: tuple[str, ...], pool: str) -> None:
+    if replica_count not in REPLICA_COUNTS:
+        raise InvalidRequest(f"{replica_count} replicas: it must be 1, 3 or 5")
+    if len(nodes) < replica_count:
+        need = f"{replica_count} replicas need {replica_count} nodes"
+        raise FailedPrecondition(f"{need}, pool {pool} has {len(nodes)}: {', '.join(nodes)}")
+
+
+def choose_places(
+    want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]], silent: Mapping[str, TrilithError]
+) -> tuple[Place, ...]:
+    """`groups`: the volume groups of each node that answered. `silent`: why the others did not."""
+    check_count(want.replica_count, want.pool.nodes, want.pool.name)
+    best = {node: _roomiest(want.pool, found) for node, found in sorted(groups.items())}
+    needed = space_bytes(want.size_bytes)
+    fitting = {
+        node: group for node, group in best.items() if group is not None and group.free_bytes >= needed
+    }
+    order = sorted(
+        (node for node in fitting if is_allowed(want, node)),
+        key=lambda node: _rank(want, fitting[node], node),
+    )
+    chosen = _spread(want, order)
+    if len(chosen) < want.replica_count:
+        raise _refusal(want, groups, len(chosen), silent)
+    return tuple(Place(node, fitting[node].name) for node in chosen)
+
+
+def largest_size(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> int:
+    """Bytes of the largest volume that `choose_places` would place now, whatever the size in `want`; or 0."""
+    best = {node: _roomiest(want.pool, found) for node, found in groups.items()}
+    room = {
+        node: _data_bytes(group.free_bytes)
+        for node, group in best.items()
+        if group is not None and is_allowed(want, node)
+    }
+    order = sorted(room, key=lambda node: -room[node])
+    chosen = _spread(want, order) if want.apart else tuple(order[: want.replica_count])
+    smallest = min((room[node] for node in chosen), default=0)
+    return max(0, min(smallest, LARGEST_NEW_BYTES)) if len(chosen) == want.replica_count else 0
+
+
+def find_domains(nodes: Iterable[Node], label: str) -> dict[str, str]:
+    """By name, of the nodes that carry `label`, or a zone where it is ""."""
+    values = {node.name: dict(node.labels).get(label or ZONE_LABEL, "") for node in nodes}
+    return {name: value for name, value in values.items() if value}
+
+
+def is_allowed(want: Want, node: str) -> bool:
+    outside = want.apart and not want.domains.get(node)
+    return not outside and (not want.required_nodes or node in want.required_nodes)
+
+
+def _spread(want: Want, order: Sequence[str]) -> tuple[str, ...]:
+    """At most as many of `order` as wanted: in turn the first of those in the domain that has the fewest."""
+    chosen: list[str] = []
+    while len(chosen) < want.replica_count:
+        taken = Counter(want.domains.get(node, "") for node in chosen)
+        left = [node for node in order if node not in chosen]
+        best = min(left, key=lambda node: taken[want.domains.get(node, "")], default=None)
+        if best is None or (want.apart and taken[want.domains.get(best, "")]):
+            break
+        chosen.append(best)
+    return tuple(chosen)
+
+
+def _data_bytes(free_bytes: int) -> int:
+    """What a replica can hold that takes all of `free_bytes`."""
+    return free_bytes // EXTENT_BYTES * EXTENT_BYTES - round_up(DATA_OFFSET_BYTES)
+
+
+def _roomiest(pool: Pool, groups: tuple[VolumeGroup, ...]) -> VolumeGroup | None:
+    ours = [group for group in groups if group.pool == pool.name]
+    return min(ours, key=lambda group: (-group.free_bytes, group.name), default=None)
+
+
+def _rank(want: Want, group: VolumeGroup, node: str) -> tuple[int, int, str]:
+    preferred = want.preferred_nodes
+    place = preferred.index(node) if node in preferred else len(preferred)
+    return place, -group.free_bytes, node
+
+
+def _refusal(
+    want: Want,
+    groups: Mapping[str, tuple[VolumeGroup, ...]],
+    fitting: int,
+    silent: Mapping[str, TrilithError],
+) -> TrilithError:
+    what = f"{want.replica_count} x {_gib(want.size_bytes)} in pool {want.pool.name}{_where(want)}"
+    if fitting + len(silent) >= want.replica_count:
+        named = "; ".join(f"{node}: {why}" for node, why in sorted(silent.items()))
+        return Unavailable(f"{what}: {fitting} nodes have room, and these do not answer: {named}")
+    if _could_ever_fit(want, groups) + len(silent) < want.replica_count:
+        return OutOfRange(f"{what}: larger than the disks, the largest are {_sizes(want.pool, groups)}")
+    return OutOfSpace(f"{what}: {fitting} nodes have room on one disk; free are {_free(want.pool, groups)}")
+
+
+def _where(want: Want) -> str:
+    nodes = f", on {' or '.join(want.required_nodes)}" if want.required_nodes else ""
+    named = ", ".join(sorted(set(want.domains.values()))) or "none"
+    return f"{nodes}, each in a domain of its own (there are: {named})" if want.apart else nodes
+
+
+def _could_ever_fit(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> int:
+    needed = space_bytes(want.size_bytes)
+    return sum(
+        any(g.pool == want.pool.name and g.size_bytes >= needed for g in found)
+        for node, found in groups.items()
+        if not want.required_nodes or node in want.required_nodes
+    )
+
+
+def _sizes(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
+    return _each({node: max(_of(pool, found, "size_bytes")) for node, found in groups.items()})
+
+
+def _free(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
+    return _each({node: max(_of(pool, found, "free_bytes")) for node, found in groups.items()})
+
+
+def _of(pool: Pool, groups: tuple[VolumeGroup, ...], field: str) -> list[int]:
+    return [0, *(getattr(group, field) for group in groups if group.pool == pool.name)]
+
+
+def _each(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{node} {_gib(size)}" for node, size in sorted(sizes.items())) or "none"
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:.2f} GiB"

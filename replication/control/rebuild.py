@@ -1,0 +1,184 @@
+"""Bringing stale replicas back: which one next, how, and which never. What is nobody's. Pure.
+
+What it has to keep of I1 to I4 (insync.py), and tests/simulation checks after every step:
+
+* I1  A copy by bitmap is chosen only where the bitmaps mark all that the replica may lack. An array is given
+      up only when the record has superseded it, and a replica removed only when the record never needs it.
+* I3  A replica is brought back into a running array, one at a time, and never while it is a member there.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from replication.control.settings import Policy
+from replication.model import (
+    ArrayReport,
+    Attachment,
+    CopyMode,
+    MemberHealth,
+    NodeFacts,
+    Phase,
+    Replica,
+    ReplicaFacts,
+    ReplicaState,
+    Volume,
+)
+from replication.tuning import Tuning
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """A replica to bring back, and how."""
+
+    replica: Replica
+    copy: CopyMode
+    boot_id: str
+    volatile: bool
+    grow: bool  # it missed an expansion
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A replica on a node that no record names. `keep` says why it is not ours to remove."""
+
+    facts: ReplicaFacts
+    keep: str = ""
+
+
+def choose_copy(replica: Replica, boot_id: str, *, volatile: bool) -> CopyMode:
+    """A disk with a volatile cache may have forgotten, when its node booted, what is marked written."""
+    if replica.copy is not CopyMode.UNLESS_BOOTED:
+        return replica.copy
+    forgot = boot_id != replica.boot_id and (volatile or replica.volatile_cache)
+    return CopyMode.FULL if forgot else CopyMode.BITMAP
+
+
+def find_refusal(volume: Volume, replica: Replica, facts: NodeFacts) -> str | None:
+    """Why what lies on the node must not be touched as this replica, if so."""
+    found = find_facts(facts, volume.id, replica.id)
+    if found is None:
+        return f"node {replica.node} does not have it"
+    if found.volume_group != replica.volume_group:
+        return f"it lies on {found.volume_group}, the record says {replica.volume_group}"
+    if found.epoch > volume.epoch:
+        return f"its header has epoch {found.epoch}, the record {volume.epoch}: was the store restored?"
+    return None
+
+
+def find_facts(facts: NodeFacts, volume_id: str, replica_id: str) -> ReplicaFacts | None:
+    ours = (r for r in facts.replicas if (r.volume_id, r.replica_id) == (volume_id, replica_id))
+    return next(ours, None)
+
+
+def is_rebuilding(volume: Volume) -> bool:
+    return any(r.state is ReplicaState.REBUILDING for r in volume.replicas)
+
+
+def list_staying(volume: Volume) -> tuple[Replica, ...]:
+    """Those in sync whose place is not to be emptied."""
+    return tuple(r for r in volume.replicas if r.state is ReplicaState.IN_SYNC and not r.leaving)
+
+
+def wants_rebuild(volume: Volume) -> tuple[Replica, ...]:
+    """Stale replicas of a running array, none while another is being copied: one at a time per volume.
+
+    None either when there are enough without them: they are what is left of a replacement.
+    """
+    running = volume.attachment is Attachment.ATTACHED and volume.phase in {Phase.READY, Phase.EXPANDING}
+    complete = len(list_staying(volume)) >= volume.replica_count
+    if not running or complete or is_rebuilding(volume):
+        return ()
+    return tuple(r for r in volume.replicas if r.state is ReplicaState.STALE)
+
+
+def choose_rebuild(volume: Volume, facts: Mapping[str, NodeFacts]) -> Rebuild | None:
+    """The quickest first: those whose bitmap suffices, then full copies, in the record's order."""
+    able = [_rebuild(volume, r, facts[r.node]) for r in wants_rebuild(volume) if r.node in facts]
+    return min((plan for plan in able if plan), key=lambda plan: plan.copy is CopyMode.FULL, default=None)
+
+
+def _rebuild(volume: Volume, replica: Replica, facts: NodeFacts) -> Rebuild | None:
+    found = find_facts(facts, volume.id, replica.id)
+    if found is None or find_refusal(volume, replica, facts) is not None:
+        return None
+    volatile = found.volatile_cache or replica.volatile_cache
+    copy = CopyMode.FULL if found.suspect else choose_copy(replica, facts.boot_id, volatile=volatile)
+    return Rebuild(replica, copy, facts.boot_id, volatile, grow=found.size_bytes < volume.size_bytes)
+
+
+def find_crowd(
+    volumes: Iterable[Volume], volume: Volume, replica: Replica, limit: int
+) -> tuple[str, int] | None:
+    """The node that copies enough already, and how many: `volume`'s consumer, or the node of `replica`."""
+    copies = [{r.node, v.consumer} for v in volumes for r in v.replicas if r.state is ReplicaState.REBUILDING]
+    counts = {node: sum(node in copy for copy in copies) for node in (replica.node, str(volume.consumer))}
+    return next(((node, count) for node, count in counts.items() if count >= limit), None)
+
+
+def choose_tuning(volume: Volume, policy: Policy) -> Tuning:
+    """Room for every replica that the record wants in the array, and what the settings say."""
+    members = sum(r.state is not ReplicaState.STALE for r in volume.replicas)
+    return Tuning(
+        slots=max(volume.replica_count, members),
+        rebuild_bandwidth=policy.rebuild_bandwidth,
+        write_latency_bound=policy.write_latency_bound,
+    )
+
+
+def choose_stuck(volume: Volume, report: ArrayReport | None) -> tuple[str, ...]:
+    """Replicas that the record calls rebuilding, and the consumer's array does not.
+
+    It does not know them, has dropped them, or takes them for members like the others: a word that came late
+    has counted them.
+    """
+    if volume.attachment is not Attachment.ATTACHED or report is None or report.epoch != volume.epoch:
+        return ()
+    absent = {MemberHealth.DROPPED, MemberHealth.GOOD}
+    present = {m.replica_id for m in report.members if m.health not in absent}
+    rebuilding = (r.id for r in volume.replicas if r.state is ReplicaState.REBUILDING)
+    return tuple(replica for replica in rebuilding if replica not in present)
+
+
+def choose_superseded(facts: NodeFacts, volumes: Mapping[str, Volume]) -> tuple[ArrayReport, ...]:
+    """Arrays on a node that the record has given up. `volumes` must have been read after `facts`."""
+    return tuple(array for array in facts.arrays if not _is_current(array, volumes, facts.node))
+
+
+def _is_current(array: ArrayReport, volumes: Mapping[str, Volume], node: str) -> bool:
+    """A record older than the array (a store restored from a backup) has superseded nothing."""
+    volume = volumes.get(array.volume_id)
+    if volume is None:
+        return False
+    return array.epoch > volume.epoch or (array.epoch == volume.epoch and volume.consumer == node)
+
+
+def choose_unfenced(volumes: Mapping[str, Volume], facts: Mapping[str, NodeFacts]) -> tuple[str, ...]:
+    """Volumes given up by the fence, of which a replica in sync has not heard of the new epoch yet."""
+    given_up = [v for v in volumes.values() if v.attachment is Attachment.DETACHED and v.resync_source]
+    return tuple(v.id for v in given_up if any(_is_behind(v, r, facts.get(r.node)) for r in v.replicas))
+
+
+def _is_behind(volume: Volume, replica: Replica, facts: NodeFacts | None) -> bool:
+    found = None if facts is None else find_facts(facts, volume.id, replica.id)
+    return found is not None and replica.state is ReplicaState.IN_SYNC and found.epoch < volume.epoch
+
+
+def choose_orphans(facts: NodeFacts, volumes: Mapping[str, Volume], cluster: str) -> tuple[Orphan, ...]:
+    """Replicas that no record names. `volumes` must have been read after `facts`: records come first."""
+    if facts.cluster != cluster:
+        return ()
+    named = {(v.id, r.id) for v in volumes.values() for r in v.replicas if r.node == facts.node}
+    unnamed = (found for found in facts.replicas if (found.volume_id, found.replica_id) not in named)
+    return tuple(Orphan(found, _keep(found, volumes.get(found.volume_id))) for found in unnamed)
+
+
+def _keep(found: ReplicaFacts, volume: Volume | None) -> str:
+    """A record older than the disks (a store restored from a backup) must not cost data."""
+    if volume is None:
+        return "" if found.epoch == 0 else "it has been attached, and the store does not know its volume"
+    if found.epoch > volume.epoch:
+        return f"its header has epoch {found.epoch}, the record {volume.epoch}"
+    number = found.replica_id.removeprefix("r")
+    if not number.isdigit() or int(number) >= volume.next_replica:
+        return "the record never made a replica of this number"
+    return ""

@@ -1,0 +1,171 @@
+"""The part of the control plane that runs all the time: it listens to arrays, and repairs unasked."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from replication.clock import Clock
+from replication.control.adjusting import plan_minimums, plan_tunings
+from replication.control.control import Control
+from replication.control.events import Events
+from replication.control.maintaining import Maintaining
+from replication.control.progress import Copy, tell
+from replication.control.repair import Plan, Repair, Task
+from replication.control.replacing import Replacing
+from replication.control.reporting import Inbox, Reporting
+from replication.control.returning import Returns
+from replication.control.survey import take_survey
+from replication.control.watching import Watchers
+from replication.errors import Conflict, TrilithError
+from replication.model import ArrayReport
+
+INTERVAL = 1.0
+CLEANING_INTERVAL = 10.0
+LONGEST_BACKOFF = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Several may run at once, in any process: records are swapped, operations locked."""
+
+    def __init__(self, control: Control, clock: Clock) -> None:
+        self._control = control
+        self._clock = clock
+        self._woken = threading.Event()
+        self._tasks = Tasks(control, clock)
+        self._repair = Repair(control.store, control.records, control.executor, control.volumes.interrupted)
+        self._returns = Returns(control.volumes)
+        reporting = Reporting(control.records, control.nodes, self._supersede)
+        self.handle = reporting.handle
+        self._replacing = Replacing(control.records, control.executor, reporting.handle)
+        self._maintaining = Maintaining(control.records, control.volumes, self._replacing)
+        self._copies = Copies(control.events, clock)
+        self._inbox = Inbox(self._report, clock)
+        self._watchers = Watchers(control.nodes, self._inbox.put)
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set."""
+        self._inbox.start()
+        cleaned = float("-inf")
+        try:
+            while not stop.is_set():
+                cleaning = self._clock.now() - cleaned >= CLEANING_INTERVAL
+                if self._pass(cleaning=cleaning) and cleaning:
+                    cleaned = self._clock.now()
+                self._woken.wait(INTERVAL)
+                self._woken.clear()
+        finally:
+            self._watchers.close()
+            self._inbox.close()
+
+    def wake(self) -> None:
+        """Something happened that may need repair. Also to be called after setting run's `stop`."""
+        self._woken.set()
+
+    def run_once(self) -> None:
+        """One pass of all repairs, done when it returns; what fails is left for the next."""
+        for plan in self._plans(cleaning=True):
+            for key, task in plan.items():
+                self._tasks.run(key, task)
+
+    def _pass(self, *, cleaning: bool) -> bool:
+        """False when the store does not answer."""
+        try:
+            self._watchers.ensure()
+            for plan in self._plans(cleaning=cleaning):
+                for key, task in plan.items():
+                    self._tasks.start(key, task)
+        except TrilithError as error:
+            logger.warning("repairs wait: %s", error)
+            return False
+        return True
+
+    def _plans(self, *, cleaning: bool) -> Iterator[Plan]:
+        yield self._repair.plan_interrupted()
+        yield self._repair.plan_rebuilds()
+        if cleaning:
+            survey = take_survey(self._control.store, self._control.executor, self._clock)
+            yield self._repair.plan_cleaning(survey)
+            yield self._replacing.plan(survey)
+            yield self._maintaining.plan(survey)
+            yield plan_minimums(self._control.records, survey)
+            yield plan_tunings(self._control.executor, survey)
+            yield self._returns.plan(survey)
+
+    def _report(self, node: str, report: ArrayReport) -> None:
+        self.handle(node, report)
+        self._copies.follow(report)
+        self._woken.set()
+
+    def _supersede(self, node: str, report: ArrayReport) -> None:
+        key = ("abandon", node, report.volume_id)
+        self._tasks.start(key, lambda: self._repair.abandon(node, report))
+
+
+class Copies:
+    """Tells how copies go on. The reports of one array come one by one."""
+
+    def __init__(self, events: Events, clock: Clock) -> None:
+        self._events = events
+        self._clock = clock
+        self._known: dict[str, Copy] = {}
+
+    def follow(self, report: ArrayReport) -> None:
+        copy, words = tell(self._known.pop(report.volume_id, None), report, self._clock.now())
+        if copy is not None:
+            self._known[report.volume_id] = copy
+        if words:
+            self._events.write(report.volume_id, "copy" if copy else "copied", words)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a task went wrong, how often in a row, and when it may be tried again."""
+
+    message: str
+    count: int
+    not_before: float
+
+
+class Tasks:
+    """Things done in the background, each once at a time, less often while they fail."""
+
+    def __init__(self, control: Control, clock: Clock) -> None:
+        self._control = control
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._running: set[tuple[str, ...]] = set()
+        self._failures: dict[tuple[str, ...], Failure] = {}
+
+    def start(self, key: tuple[str, ...], task: Task) -> None:
+        """Unless it runs already, or has failed just now."""
+        failure = self._failures.get(key)
+        if failure is not None and self._clock.now() < failure.not_before:
+            return
+        with self._mutex:
+            if key in self._running:
+                return
+            self._running.add(key)
+        threading.Thread(target=self.run, args=(key, task), name=" ".join(key), daemon=True).start()
+
+    def run(self, key: tuple[str, ...], task: Task) -> None:
+        try:
+            task()
+            self._failures.pop(key, None)
+        except Conflict as error:
+            logger.debug("%s waits: %s", " ".join(key), error)
+        except TrilithError as error:
+            self._fail(key, str(error))
+        finally:
+            with self._mutex:
+                self._running.discard(key)
+
+    def _fail(self, key: tuple[str, ...], message: str) -> None:
+        """An event for the first failure and each new reason, not for every attempt."""
+        last = self._failures.get(key, Failure("", 0, 0.0))
+        wait = min(2.0**last.count, LONGEST_BACKOFF)
+        self._failures[key] = Failure(message, last.count + 1, self._clock.now() + wait)
+        if message != last.message:
+            self._control.events.write(key[2] if len(key) > 2 else key[1], f"{key[0]}-failed", message)

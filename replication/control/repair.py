@@ -1,0 +1,205 @@
+"""What needs doing without anybody asking: replicas to bring back, operations cut short, what is nobody's."""
+
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from replication.control import insync
+from replication.control.executor import Executor
+from replication.control.flapping import find_wait, list_recent
+from replication.control.interrupted import Interrupted
+from replication.control.lifecycle import Step, choose_step
+from replication.control.policies import read_policies
+from replication.control.rebuild import (
+    Orphan,
+    Rebuild,
+    choose_orphans,
+    choose_rebuild,
+    choose_stuck,
+    choose_superseded,
+    choose_tuning,
+    choose_unfenced,
+    find_crowd,
+    find_refusal,
+    is_rebuilding,
+    wants_rebuild,
+)
+from replication.control.records import Records
+from replication.control.store.base import Store
+from replication.control.survey import DESCRIBE_SECONDS, Survey
+from replication.errors import Conflict, FailedPrecondition, TrilithError, Unavailable
+from replication.model import (
+    ArrayReport,
+    MemberHealth,
+    NodeFacts,
+    Prepared,
+    Replica,
+    Versioned,
+    Volume,
+)
+
+Task = Callable[[], object]
+Plan = dict[tuple[str, ...], Task]
+
+
+class Repair:
+    """Plans are made of facts read now; each task takes the volume's lock, or leaves it to its holder."""
+
+    def __init__(self, store: Store, records: Records, executor: Executor, interrupted: Interrupted) -> None:
+        self._store = store
+        self._records = records
+        self._executor = executor
+        self._interrupted = interrupted
+        self._counting = threading.Lock()
+        self._returns: dict[tuple[str, str], tuple[float, ...]] = {}  # since this process began
+
+    def plan_interrupted(self) -> Plan:
+        """Operations under way, some of which have lost their process: their lock is free."""
+        volumes = [found.volume for found in self._store.list_volumes()]
+        return {
+            ("settle", v.id): partial(self._settle, v.id)
+            for v in volumes
+            if choose_step(v) is not Step.NOTHING
+        }
+
+    def plan_rebuilds(self) -> Plan:
+        """Replicas to bring back. Asks only the nodes that have to do with one."""
+        wanting = [v for v in self._volumes() if wants_rebuild(v) or is_rebuilding(v)]
+        facts = self._describe({name for v in wanting for name in _concerned(v)})
+        return {("rebuild", v.id): partial(self._recover, v, facts) for v in wanting if v.consumer in facts}
+
+    def plan_cleaning(self, survey: Survey) -> Plan:
+        """What is on the nodes, and no record names."""
+        facts, volumes = survey.facts, survey.volumes
+        plan: Plan = {("fence", v): partial(self._fence, v) for v in choose_unfenced(volumes, facts)}
+        for node, found in facts.items():
+            for array in choose_superseded(found, volumes):
+                plan["abandon", node, array.volume_id] = partial(self.abandon, node, array)
+            for orphan in choose_orphans(found, volumes, self._store.cluster()):
+                key = ("orphan", node, orphan.facts.volume_id, orphan.facts.replica_id)
+                plan[key] = partial(self._clean, node, orphan)
+        return plan
+
+    def abandon(self, node: str, array: ArrayReport) -> None:
+        """The record has given this array up, unless it is older than the array: then it knows nothing."""
+        volume = next((v for v in self._volumes() if v.id == array.volume_id), None)
+        if volume is not None and array.epoch > volume.epoch:
+            raise FailedPrecondition(
+                f"node {node} has an array of epoch {array.epoch} of volume {volume.name}, the record is at "
+                f"{volume.epoch}: was the state store restored? Nothing is done"
+            )
+        self._executor.abandon(node, array.volume_id, array.epoch, timeout=60.0)
+
+    def _settle(self, volume_id: str) -> None:
+        with self._records.lock(volume_id, "settle", timeout=0.0):
+            self._interrupted.settle(volume_id)
+
+    def _fence(self, volume_id: str) -> None:
+        with self._records.lock(volume_id, "fence", timeout=0.0):
+            self._interrupted.settle_fence(volume_id)
+
+    def _recover(self, volume: Volume, facts: dict[str, NodeFacts]) -> None:
+        """One replica at a time: end attempts that came to nothing, then begin one."""
+        with self._records.lock(volume.id, "rebuild", timeout=0.0):
+            array = self._executor.find_array(volume)
+            for replica_id in choose_stuck(volume, array):
+                self._stop(volume, replica_id)
+            fresh = self._records.get(volume.id).volume
+            if array is None or fresh.epoch != volume.epoch:
+                return
+            rebuild = choose_rebuild(fresh, facts)
+            if rebuild is not None:
+                self._rebuild(fresh, rebuild, array)
+            elif wants_rebuild(fresh):
+                self._refuse(fresh, facts)
+
+    def _stop(self, volume: Volume, replica_id: str) -> None:
+        self._records.change(volume.id, lambda v: insync.stop_rebuild(v, volume.epoch, replica_id))
+
+    def _refuse(self, volume: Volume, facts: dict[str, NodeFacts]) -> None:
+        """None of them can be brought back now: say why of those whose node answers."""
+        here = [r for r in wants_rebuild(volume) if r.node in facts]
+        reasons = [f"replica {r.id}: {find_refusal(volume, r, facts[r.node])}" for r in here]
+        if reasons:
+            raise FailedPrecondition(f"volume {volume.name} is not repaired: {'; '.join(reasons)}")
+
+    def _rebuild(self, volume: Volume, rebuild: Rebuild, array: ArrayReport) -> None:
+        healths = {member.replica_id: member.health for member in array.members}
+        health = healths.get(rebuild.replica.id, MemberHealth.DROPPED)
+        if health in {MemberHealth.LOST, MemberHealth.GOOD}:
+            raise Conflict(f"replica {rebuild.replica.id} of volume {volume.name} has not been dropped yet")
+        record = self._begin(volume, rebuild)
+        self._records.tell(volume, "rebuild", f"replica {rebuild.replica.id}, copy: {rebuild.copy}")
+        if health is MemberHealth.DROPPED:
+            self._join(record, rebuild)
+
+    def _begin(self, volume: Volume, rebuild: Rebuild) -> Versioned:
+        """Counted and recorded in one go: a node copies only so much at once."""
+        key, now = (volume.id, rebuild.replica.id), self._records.clock.now()
+        with self._counting:
+            returns = list_recent(self._returns.get(key, ()), now)
+            wait = find_wait(returns, now)
+            if wait:
+                times = len(returns)
+                raise Conflict(f"replica {key[1]} came back {times} times lately: it waits for {wait:.0f} s")
+            limit = read_policies(self._store)[volume.pool].rebuilds_per_node
+            crowd = find_crowd(self._volumes(), volume, rebuild.replica, limit)
+            if crowd is not None:
+                raise Conflict(f"node {crowd[0]} takes part in {crowd[1]} copies already")
+            record = self._records.change(volume.id, _start(volume.epoch, rebuild))
+            self._returns[key] = (*returns, now)
+            return record
+
+    def _join(self, record: Versioned, rebuild: Rebuild) -> None:
+        """A rejoin without an answer may have begun: the array will show it, so it is not undone here."""
+        try:
+            policy = read_policies(self._store)[record.volume.pool]
+            self._executor.tune(record.volume, choose_tuning(record.volume, policy))
+            prepared = self._prepare(record, rebuild)
+            resumable = self._executor.rejoin(record, rebuild.replica, prepared, rebuild.copy)
+        except Unavailable:
+            raise
+        except TrilithError:
+            self._stop(record.volume, rebuild.replica.id)
+            raise
+        if resumable:
+            epoch, key = record.volume.epoch, rebuild.replica.id
+            self._records.change(record.volume.id, lambda v: insync.make_resumable(v, epoch, key))
+
+    def _prepare(self, record: Versioned, rebuild: Rebuild) -> Prepared:
+        replica: Replica = rebuild.replica
+        if rebuild.grow:
+            self._executor.resize_replica(record.volume, replica)
+        prepared = self._executor.prepare(record, replica)
+        if prepared.boot_id != rebuild.boot_id:
+            raise Conflict(f"node {replica.node} has booted just now")
+        return prepared
+
+    def _clean(self, node: str, orphan: Orphan) -> None:
+        volume_id, replica_id = orphan.facts.volume_id, orphan.facts.replica_id
+        what = f"replica {replica_id} of volume {volume_id} on node {node}, which no record names"
+        if orphan.keep:
+            raise FailedPrecondition(f"{what}, is kept: {orphan.keep}")
+        self._executor.remove_replica(node, volume_id, replica_id)
+
+    def _describe(self, names: Iterable[str]) -> dict[str, NodeFacts]:
+        answers = self._executor.describe(names, DESCRIBE_SECONDS)
+        return {name: found for name, found in answers.items() if isinstance(found, NodeFacts)}
+
+    def _volumes(self) -> list[Volume]:
+        return [found.volume for found in self._store.list_volumes()]
+
+
+def _concerned(volume: Volume) -> set[str]:
+    return {str(volume.consumer), *(r.node for r in wants_rebuild(volume))}
+
+
+def _start(epoch: int, rebuild: Rebuild) -> Callable[[Volume], Volume]:
+    def step(volume: Volume) -> Volume:
+        if volume.epoch != epoch:
+            raise Conflict(f"volume {volume.name} has moved on to epoch {volume.epoch}")
+        return insync.start_rebuild(
+            volume, rebuild.replica.id, rebuild.copy, rebuild.boot_id, volatile=rebuild.volatile
+        )
+
+    return step

@@ -1,0 +1,153 @@
+"""From a consumer's report to the record, and back as a confirmation.
+
+Writes stand still meanwhile: no lock, and no other call before it. The newest report of an array replaces
+those that wait.
+"""
+
+import threading
+from collections.abc import Callable
+
+from replication.clock import Clock
+from replication.control.insync import in_sync, react
+from replication.control.nodes import Nodes
+from replication.control.records import Records
+from replication.errors import NotFound, StaleEpoch, TrilithError
+from replication.model import (
+    ArrayReport,
+    Confirmation,
+    MemberHealth,
+    MemberReport,
+    ReplicaState,
+    Versioned,
+    Volume,
+)
+
+THREADS = 8
+RETRY_SECONDS = 0.2
+
+Superseded = Callable[[str, ArrayReport], None]
+
+
+class Reporting:
+    """Records what an array's agent reports, and tells it what the record says."""
+
+    def __init__(self, records: Records, nodes: Nodes, superseded: Superseded) -> None:
+        self._records = records
+        self._nodes = nodes
+        self._superseded = superseded
+
+    def handle(self, node: str, report: ArrayReport) -> None:
+        """Raise when the store or the node does not answer: nothing is confirmed that is not recorded."""
+        news: ArrayReport | None = report
+        while news is not None:
+            try:
+                record = self._records.change(report.volume_id, _step(node, news))
+            except (NotFound, StaleEpoch):
+                self._superseded(node, news)
+                return
+            news = self._confirm(node, record, news) if awaits_word(record.volume, news) else None
+
+    def _confirm(self, node: str, record: Versioned, report: ArrayReport) -> ArrayReport | None:
+        """The agent read all its members again: its answer, when there is more to record in it."""
+        answer = self._nodes.to(node).confirm(_word_of(record, report))
+        try:
+            return None if react(record.volume, answer) == record.volume else answer
+        except StaleEpoch:
+            return answer
+
+
+def _word_of(record: Versioned, report: ArrayReport) -> Confirmation:
+    rebuilding = (r.id for r in record.volume.replicas if r.state is ReplicaState.REBUILDING)
+    return Confirmation(
+        volume_id=record.volume.id,
+        epoch=report.epoch,
+        record_version=record.version,
+        in_sync=tuple(r.id for r in in_sync(record.volume)),
+        rebuilding=tuple(rebuilding),
+        report=report.sequence,
+    )
+
+
+def _step(node: str, report: ArrayReport) -> Callable[[Volume], Volume]:
+    def step(volume: Volume) -> Volume:
+        if volume.consumer != node:
+            raise StaleEpoch(f"volume {volume.name} is not attached to node {node}")
+        return react(volume, report)
+
+    return step
+
+
+def awaits_word(volume: Volume, report: ArrayReport) -> bool:
+    """Whether the agent has a member whose fate depends on the record, changed just now or long before."""
+    states = {r.id: r.state for r in volume.replicas}
+    return any(_awaits(member, states.get(member.replica_id)) for member in report.members)
+
+
+def _awaits(member: MemberReport, state: ReplicaState | None) -> bool:
+    """Lost; healthy but not counted any more (healed too late); or recovered.
+
+    One that has recovered and is not recorded as such does not know of this attempt yet: the word tells it.
+    """
+    if member.health is MemberHealth.GOOD:
+        return state is ReplicaState.STALE
+    if member.health is MemberHealth.RECOVERED:
+        return state in {ReplicaState.IN_SYNC, ReplicaState.REBUILDING}
+    return member.health is MemberHealth.LOST
+
+
+Key = tuple[str, str]  # node, volume
+
+
+class Inbox:
+    """The newest report of each array, handled by a few threads, one array at a time."""
+
+    def __init__(self, handle: Callable[[str, ArrayReport], None], clock: Clock) -> None:
+        self._handle = handle
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: dict[Key, ArrayReport] = {}
+        self._busy: set[Key] = set()
+        self._closed = False
+
+    def start(self) -> None:
+        for number in range(THREADS):
+            threading.Thread(target=self._work, name=f"reports {number}", daemon=True).start()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def put(self, node: str, report: ArrayReport) -> None:
+        with self._changed:
+            self._waiting[node, report.volume_id] = report
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while (item := self._take()) is not None:
+            key, report = item
+            try:
+                self._handle(key[0], report)
+            except TrilithError:
+                self._clock.sleep(RETRY_SECONDS)  # the store or the node is away: the writes wait
+                self._put_back(key, report)
+            finally:
+                self._release(key)
+
+    def _take(self) -> tuple[Key, ArrayReport] | None:
+        with self._changed:
+            while not self._closed:
+                for key in self._waiting.keys() - self._busy:
+                    self._busy.add(key)
+                    return key, self._waiting.pop(key)
+                self._changed.wait()
+        return None
+
+    def _put_back(self, key: Key, report: ArrayReport) -> None:
+        with self._changed:
+            self._waiting.setdefault(key, report)
+
+    def _release(self, key: Key) -> None:
+        with self._changed:
+            self._busy.discard(key)
+            self._changed.notify()

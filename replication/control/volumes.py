@@ -1,0 +1,206 @@
+"""Volumes: made, attached, detached, grown and deleted. Each method can be repeated, and killed anywhere."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from replication.control.attaching import Attaching
+from replication.control.detaching import Detaching
+from replication.control.insync import get_replica, in_sync, recover
+from replication.control.interrupted import Interrupted
+from replication.control.lifecycle import VolumeRequest, check_request, check_same, has_booted
+from replication.control.provisioning import Provisioning, new_volume_id
+from replication.control.records import Records
+from replication.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound
+from replication.model import ArrayReport, Attachment, Limits, Phase, Volume
+
+__all__ = ["VolumeRequest", "Volumes"]
+
+
+class Volumes:
+    """One operation at a time on a volume: Conflict names the one under way, and says to try again."""
+
+    def __init__(
+        self, records: Records, provisioning: Provisioning, attaching: Attaching, detaching: Detaching
+    ) -> None:
+        self._records = records
+        self._provisioning = provisioning
+        self._attaching = attaching
+        self._detaching = detaching
+        self.interrupted = Interrupted(records, provisioning, attaching, detaching)
+
+    def create(self, request: VolumeRequest) -> Volume:
+        """AlreadyExists says what differs; OutOfSpace, OutOfRange, Unavailable say where."""
+        check_request(request)
+        found = self.find(request.name)
+        if found is not None:
+            return self._repeat(found, request)
+        volume_id = new_volume_id()
+        with self._records.lock(volume_id, f"create {request.name}"):
+            try:
+                return self._provisioning.create(volume_id, request)
+            except AlreadyExists as error:
+                raise Conflict(f"volume {request.name} is being made by another call: try again") from error
+
+    def delete(self, volume_id: str) -> None:
+        """Nothing to do when unknown. FailedPrecondition while attached; Unavailable: it goes on later."""
+        with self._records.lock(volume_id, "delete"):
+            try:
+                self._give_way(volume_id)
+                self._provisioning.delete(volume_id)
+            except NotFound:
+                if self._exists(volume_id):
+                    raise
+
+    def attach(self, volume_id: str, node: str, *, readonly: bool = False) -> str:
+        """Return the device's path on `node`. FailedPrecondition when attached elsewhere.
+
+        AlreadyExists when it is attached there, but not with this `readonly`.
+        """
+        self._records.store.get_node(node)
+        with self._records.lock(volume_id, f"attach to {node}"):
+            self._give_way(volume_id)
+            return self._attaching.attach(volume_id, node, readonly=readonly)
+
+    def reattach(self, volume_id: str) -> None:
+        """To its consumer, if that has booted: nobody asks for it after a power cut."""
+        with self._records.lock(volume_id, "reattach", timeout=0.0):
+            volume = self.get(volume_id)
+            if volume.consumer is not None and has_booted(volume, self._attaching.read_boot(volume)):
+                self._attaching.attach(volume_id, volume.consumer, readonly=volume.readonly)
+
+    def detach(self, volume_id: str, node: str | None = None) -> None:
+        """From `node`, or from wherever it is. Nothing to do when unknown or attached elsewhere.
+
+        A node that does not answer is fenced: its volume can then be attached elsewhere. FailedPrecondition
+        while in use there; Unavailable when it can neither be asked nor fenced.
+        """
+        with self._records.lock(volume_id, "detach"):
+            if not self._exists(volume_id):
+                return
+            volume = self.get(volume_id)
+            if not volume.upkeep and volume.consumer in {None, node or volume.consumer}:
+                self._detach(volume_id)
+
+    def begin_upkeep(self, volume_id: str, node: str) -> None:
+        """Attach it for ourselves, if nobody has it."""
+        with self._records.lock(volume_id, "upkeep", timeout=0.0):
+            if self.get(volume_id).attachment is Attachment.DETACHED:
+                self._attaching.attach_for_upkeep(volume_id, node)
+
+    def end_upkeep(self, volume_id: str) -> None:
+        """Detach it, if it is attached for ourselves."""
+        with self._records.lock(volume_id, "end upkeep", timeout=0.0):
+            self._give_way(volume_id)
+
+    def end(self, volume_id: str) -> None:
+        """Whoever has it, ourselves included; otherwise as `detach`."""
+        self.end_upkeep(volume_id)
+        self.detach(volume_id)
+
+    def recover(self, volume_id: str, replica_id: str) -> Volume:
+        """Go on from a stale replica; what it lacks is gone. FailedPrecondition unless the volume is lost."""
+        with self._records.lock(volume_id, "recover"):
+            volume = self.get(volume_id)
+            replica = get_replica(volume, replica_id)
+            if not volume.lost_since:
+                named = ", ".join(f"{r.id} on node {r.node}" for r in in_sync(volume))
+                raise FailedPrecondition(
+                    f"volume {volume.name} is not lost, {named} may come back. Of a machine that never will, "
+                    f"say so with `trilith node remove NODE --lost`"
+                )
+            self._provisioning.require_usable(volume, replica)
+            recovered = self._records.change(volume_id, lambda v: recover(v, replica_id)).volume
+            self._records.tell(recovered, "recovered", f"from stale replica {replica_id}, by somebody's word")
+            return recovered
+
+    def scrub(self, volume_id: str, *, repair: bool) -> None:
+        """Begin to compare the replicas of a volume in use, or to make them equal to the first member.
+
+        FailedPrecondition while it is not attached, or something is being copied.
+        """
+        with self._records.lock(volume_id, "scrub"):
+            volume = self.get(volume_id)
+            if volume.attachment is not Attachment.ATTACHED:
+                raise FailedPrecondition(
+                    f"volume {volume.name} is {volume.attachment}: only what is in use is read"
+                )
+            self._attaching.scrub(volume, repair=repair)
+
+    def find_scrub(self, volume_id: str) -> ArrayReport:
+        """How far it is. NotFound when the array has gone meanwhile."""
+        volume = self.get(volume_id)
+        report = self._attaching.find_report(volume)
+        if report is None:
+            raise NotFound(f"the array of volume {volume.name} has gone")
+        return report
+
+    def expand(self, volume_id: str, size_bytes: int) -> Volume:
+        """Never smaller: a size up to the present one changes nothing."""
+        with self._records.lock(volume_id, "expand"):
+            self.interrupted.settle_attachment(volume_id)
+            return self._provisioning.expand(volume_id, size_bytes)
+
+    def modify(self, volume_id: str, step: Callable[[Limits], Limits]) -> Volume:
+        """Change its limits, in use or not. Unavailable: they are recorded, and are set by a repeat."""
+        with self._records.lock(volume_id, "modify"):
+            changed = self._records.change(
+                volume_id, lambda volume: replace(volume, limits=step(volume.limits))
+            ).volume
+            if changed.attachment is Attachment.ATTACHED:
+                self._attaching.bound(changed)
+            return changed
+
+    def find_largest(self, request: VolumeRequest) -> int:
+        """Bytes that a volume like this could have now, whatever size it says; 0 when there is no room."""
+        return self._provisioning.find_largest(request)
+
+    def get(self, volume_id: str) -> Volume:
+        """NotFound when unknown."""
+        return self._records.get(volume_id).volume
+
+    def find(self, name: str) -> Volume | None:
+        found = self._records.store.find_volume(name)
+        return None if found is None else found.volume
+
+    def list(self) -> tuple[Volume, ...]:
+        """By name."""
+        return tuple(found.volume for found in self._records.store.list_volumes())
+
+    def list_page(self, after: str, count: int) -> tuple[Volume, ...]:
+        """By id, those that come after the id `after`; at most `count`."""
+        return tuple(found.volume for found in self._records.store.list_volumes_after(after, count))
+
+    def _give_way(self, volume_id: str) -> None:
+        """What was cut short is settled, and our own attachment ends: a copy under way goes on later."""
+        if self.interrupted.settle_attachment(volume_id).upkeep:
+            self._detaching.detach(volume_id)
+
+    def _detach(self, volume_id: str) -> None:
+        attachment = self.get(volume_id).attachment
+        if attachment == "attaching":
+            self.interrupted.settle_attachment(volume_id)
+        else:
+            self._detaching.detach(volume_id)
+
+    def _repeat(self, volume: Volume, request: VolumeRequest) -> Volume:
+        with self._records.lock(volume.id, f"create {request.name}"):
+            if not self._exists(volume.id):
+                return self._again(request)
+            found = self.get(volume.id)
+            if found.phase is Phase.DELETING:
+                self._provisioning.delete(volume.id)
+                return self._again(request)
+            count = request.replica_count or self._records.store.get_pool(request.pool).replica_count
+            check_same(found, request, count)
+            return self._provisioning.make(found) if found.phase is Phase.CREATING else found
+
+    def _again(self, request: VolumeRequest) -> Volume:
+        """The name is free by now."""
+        return self.create(request)
+
+    def _exists(self, volume_id: str) -> bool:
+        try:
+            self._records.get(volume_id)
+        except NotFound:
+            return False
+        return True

@@ -1,0 +1,133 @@
+"""The disk of a fake node: one volume group, replicas with headers, and no more room than it has."""
+
+import threading
+from dataclasses import dataclass, field, replace
+
+from replication.control.placement import EXTENT_BYTES, space_bytes
+from replication.errors import (
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    OutOfSpace,
+    StaleEpoch,
+    Unavailable,
+)
+from replication.model import GIB, Disk, ReplicaFacts, ReplicaSpec, VolumeGroup
+from tests.fakes.arrays import FakeArray, FakeExport
+
+Key = tuple[str, str]  # volume, replica
+
+
+@dataclass(kw_only=True)
+class FakeDisks:
+    """`calls` names every call that reached the node."""
+
+    name: str
+    disk_bytes: int = 100 * GIB
+    silent: bool = False
+    volatile_cache: bool = False
+    suspect: set[Key] = field(default_factory=set)
+    pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    replicas: dict[Key, ReplicaFacts] = field(default_factory=dict)
+    exports: dict[Key, FakeExport] = field(default_factory=dict)
+    arrays: dict[str, FakeArray] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    _mutex: threading.RLock = field(default_factory=threading.RLock)
+
+    def ensure_disk_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
+        self._called("ensure_disk_pool")
+        if disks != (self._path,):
+            raise FailedPrecondition(f"{disks} on {self.name}: no such disk")
+        if self.pools and pool not in self.pools:
+            raise FailedPrecondition(f"{disks} on {self.name} belong to another pool")
+        self.pools[pool] = disks
+        return self._groups()
+
+    def remove_disk_pool(self, pool: str) -> None:
+        self._called("remove_disk_pool")
+        if self.replicas:
+            raise FailedPrecondition(f"pool {pool} on {self.name} holds replicas")
+        self.pools.pop(pool, None)
+
+    def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:
+        self._called("ensure_replica")
+        key = (spec.volume_id, spec.replica_id)
+        with self._mutex:
+            if key not in self.replicas:
+                self._require_room(space_bytes(spec.size_bytes))
+                self.replicas[key] = _new_replica(spec, volatile_cache=self.volatile_cache)
+            if self.replicas[key].size_bytes != spec.size_bytes:
+                raise FailedPrecondition(f"replica {key} has another size")
+        return self._facts(key)
+
+    def remove_replica(self, volume_id: str, replica_id: str) -> None:
+        self._called("remove_replica")
+        array = self.arrays.get(volume_id)
+        if array is not None and array.has_member(replica_id):
+            raise FailedPrecondition(f"an array of {volume_id} on {self.name} uses it")
+        self.exports.pop((volume_id, replica_id), None)
+        self.replicas.pop((volume_id, replica_id), None)
+
+    def resize_replica(self, volume_id: str, replica_id: str, size_bytes: int) -> ReplicaFacts:
+        self._called("resize_replica")
+        found = self._get((volume_id, replica_id))
+        if size_bytes < found.size_bytes:
+            raise InvalidRequest(f"replica {replica_id} never shrinks")
+        self._require_room(space_bytes(size_bytes) - space_bytes(found.size_bytes))
+        self.replicas[volume_id, replica_id] = replace(found, size_bytes=size_bytes)
+        return self._facts((volume_id, replica_id))
+
+    @property
+    def _path(self) -> str:
+        return "/dev/nvme0n1"
+
+    def _called(self, call: str) -> None:
+        self.calls.append(call)
+        if self.silent:
+            raise Unavailable(f"node {self.name} does not answer")
+
+    def _disk(self) -> Disk:
+        group = f"vg-{self.name}" if self.pools else ""
+        usable, why = not self.pools, "belongs to a pool" if self.pools else ""
+        return Disk(self._path, f"serial-{self.name}", "fake", self.disk_bytes, usable, why, group)
+
+    def _groups(self) -> tuple[VolumeGroup, ...]:
+        free = self.disk_bytes - self._used()
+        return tuple(
+            VolumeGroup(f"vg-{self.name}", pool, self._path, self.disk_bytes, free) for pool in self.pools
+        )
+
+    def _used(self) -> int:
+        return sum(space_bytes(facts.size_bytes) for facts in self.replicas.values())
+
+    def _require_room(self, more_bytes: int) -> None:
+        free = self.disk_bytes - self._used()
+        if more_bytes % EXTENT_BYTES or more_bytes > free:
+            raise OutOfSpace(f"{more_bytes} bytes do not fit on {self.name}: {free} are free")
+
+    def _facts(self, key: Key) -> ReplicaFacts:
+        return replace(self._get(key), suspect=key in self.suspect)
+
+    def _get(self, key: Key) -> ReplicaFacts:
+        if key not in self.replicas:
+            raise NotFound(f"no replica {key[1]} of volume {key[0]} on {self.name}")
+        return self.replicas[key]
+
+    def _raise_epoch(self, key: Key, epoch: int, record_version: int) -> None:
+        found = self._get(key)
+        if epoch < found.epoch:
+            raise StaleEpoch(f"epoch {epoch} of {key} on {self.name}: its header has {found.epoch}")
+        self.replicas[key] = replace(found, epoch=epoch, record_version=record_version)
+
+
+def _new_replica(spec: ReplicaSpec, *, volatile_cache: bool) -> ReplicaFacts:
+    return ReplicaFacts(
+        volume_id=spec.volume_id,
+        replica_id=spec.replica_id,
+        volume_group=spec.volume_group,
+        size_bytes=spec.size_bytes,
+        epoch=0,
+        record_version=0,
+        suspect=False,
+        volatile_cache=volatile_cache,
+    )

@@ -1,0 +1,122 @@
+"""An agent that is killed while somebody writes disturbs nothing; the next one reads back what is there."""
+
+from functools import partial
+
+import pytest
+
+from replication.control.insync import in_sync
+from replication.model import ArrayReport, Confirmation, MemberHealth, ReplicaState, Volume
+from tests.lab.stand import Checked, Interception, Stand, wait_for
+from tests.lab.stories.told import tell
+
+pytestmark = pytest.mark.lab
+MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
+AFTER_POWER_CUT = 15.0  # 3 s of silence make a node lost; five times what it takes in all
+
+
+def test_a_killed_agent_is_not_missed(stand: Stand) -> None:
+    """The consumer's and a replica's; then the consumer's next one lives through the loss of a replica."""
+    volume = stand.create("missed")
+    with stand.writing(volume, "m1") as checked:
+        quiet = checked.measure(lambda: None)
+        without_consumer = checked.measure(partial(kill_agent, stand, "m1"))
+        without_replica = checked.measure(partial(kill_agent, stand, "m2"))
+        both_back = checked.measure(partial(restart_agents, stand, "m1", "m2"))
+        print(
+            f"longest stall: {quiet:.2f} s quiet, {without_consumer:.2f} s after the consumer's agent, "
+            f"{without_replica:.2f} s after a replica's, {both_back:.2f} s at their return"
+        )
+        assert max(without_consumer, without_replica, both_back) <= quiet + MOST_MORE
+        assert checked.collector.errors() == []
+        assert healths(stand, volume, "m1") == [MemberHealth.GOOD] * 3
+        word, stall, redundant = lose_and_regain(stand, volume, checked)
+        stand.control.nodes.to("m1").confirm(word)
+        assert healths(stand, volume, "m1").count(MemberHealth.DROPPED) == 0, "an old word drops nobody"
+        assert len(healths(stand, volume, "m1")) == 3
+        checked.wait_for_writes(100)
+        verdict = checked.finish()
+    tell("agent-killed-then-replica-power-cut", verdict, stall, redundant)
+    assert verdict.lost == ()
+    assert verdict.checked > 500
+    stand.assert_replicas_equal(volume)
+    stand.remove(volume)
+
+
+def lose_and_regain(stand: Stand, volume: Volume, checked: Checked) -> tuple[Confirmation, float, float]:
+    """Returns what the record said while m3's replica was lost, the stall, and the time to redundancy."""
+    m3 = stand.machine("m3")
+    stall = checked.measure(m3.crash, seconds=AFTER_POWER_CUT)
+    print(f"longest stall: {stall:.2f} s after a replica's power cut, under an agent that was started again")
+    assert stand.state(volume, "m3") is ReplicaState.STALE
+    assert stall < AFTER_POWER_CUT - 2
+    record, report = stand.control.records.get(volume.id), find_array(stand, volume, "m1")
+    counted = tuple(replica.id for replica in in_sync(record.volume))
+    word = Confirmation(volume.id, report.epoch, record.version, counted, (), report.sequence)
+    checked.wait_for_writes(100)
+    stand.revive(m3)
+    redundant = stand.wait_until_redundant(volume)
+    checked.wait_for_writes(100)
+    return word, stall, redundant
+
+
+def test_an_agent_killed_between_record_and_release_keeps_writes_waiting(stand: Stand) -> None:
+    """They wait for the next agent, which finds the record changed already; nothing fails."""
+    volume = stand.create("between")
+    with stand.writing(volume, "m1") as checked:
+        stand.kill_control()
+        killing = Interception(stand, "confirm", partial(kill_agent, stand))
+        with killing.watching():
+            stand.machine("m3").crash()
+            wait_for(lambda: killing.happened, "the first confirmation", 30)
+            assert stand.state(volume, "m3") is ReplicaState.STALE, "the record comes first"
+            checked.wait_until_waiting()
+            checked.assert_waiting(6.0)
+            stand.revive(stand.machine("m1"))
+            checked.wait_for_writes(200)
+        stand.start_control()
+        stand.revive(stand.machine("m3"))
+        redundant = stand.wait_until_redundant(volume)
+        stall, verdict = checked.collector.stall(), checked.finish()
+    tell("agent-killed-while-held", verdict, stall, redundant)
+    assert verdict.lost == ()
+    stand.assert_replicas_equal(volume)
+    stand.remove(volume)
+
+
+def test_a_replica_lost_while_the_agent_is_away_is_seen_by_the_next(stand: Stand) -> None:
+    volume = stand.create("away")
+    with stand.writing(volume, "m1") as checked:
+        kill_agent(stand, "m1")
+        stand.machine("m3").crash()
+        checked.wait_until_waiting()
+        checked.assert_waiting(6.0)
+        assert stand.state(volume, "m3") is ReplicaState.IN_SYNC, "nobody has told"
+        stand.revive(stand.machine("m1"))
+        checked.wait_for_writes(200)
+        assert stand.state(volume, "m3") is ReplicaState.STALE
+        verdict = checked.finish()
+    assert verdict.lost == ()
+    stand.revive(stand.machine("m3"))
+    stand.remove(volume)
+
+
+def kill_agent(stand: Stand, name: str) -> None:
+    stand.site.agents[name].kill()
+    stand.site.agents[name].wait()
+
+
+def restart_agents(stand: Stand, *names: str) -> None:
+    for name in names:
+        stand.revive(stand.machine(name))
+
+
+def healths(stand: Stand, volume: Volume, node: str) -> list[MemberHealth]:
+    """Of the members of the volume's array there."""
+    return [member.health for member in find_array(stand, volume, node).members]
+
+
+def find_array(stand: Stand, volume: Volume, node: str) -> ArrayReport:
+    """The volume's array on `node`, which must be of the record's epoch."""
+    epoch = stand.control.volumes.get(volume.id).epoch
+    arrays = stand.control.nodes.facts(node).arrays
+    return next(array for array in arrays if (array.volume_id, array.epoch) == (volume.id, epoch))

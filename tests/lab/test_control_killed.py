@@ -1,0 +1,189 @@
+"""A control plane killed anywhere in an operation: the operation ends, nothing leaks, nothing is lost.
+
+tests/unit/control/test_crashes.py does the same with fakes, at every call; here are real stores and machines.
+"""
+
+import fcntl
+import subprocess  # noqa: TID251 - a control plane that kills itself
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hack.lab.paths import REPOSITORY
+from replication.clock import SystemClock
+from replication.control.reconciler import Reconciler
+from replication.control.volumes import VolumeRequest
+from replication.model import MIB, ReplicaState
+from tests.lab.stand import POOL, Stand
+from tests.lab.stories.told import tell
+
+pytestmark = pytest.mark.lab
+SIZE_BYTES = 16 * MIB
+MOST_CALLS = 80
+LONGER_THAN_KEEP_ALIVE = 15.0  # seconds: the connection breaks and its path fails
+LONG = [pytest.param(when, marks=pytest.mark.long) for when in ("before", "any")]
+
+
+@pytest.fixture(params=["during", *LONG])
+def when(request: pytest.FixtureRequest) -> str:
+    """Killed during or before a call that changes something, or before any call: tests/lab/dying.py.
+
+    `during` is the end of a short call, which is right before the next.
+    """
+    return str(request.param)
+
+
+def test_create_and_delete_killed_anywhere(stand: Stand, when: str) -> None:
+    stand.kill_control()
+    request = VolumeRequest("made", SIZE_BYTES, POOL)
+    create, delete = Sweep(stand, when), Sweep(stand, when)
+    while create.goes_on or delete.goes_on:
+        create.kill("create", request.name, str(SIZE_BYTES), POOL)
+        volume = stand.control.volumes.create(request)
+        stand.assert_sound()
+        assert {replica.state for replica in volume.replicas} == {ReplicaState.IN_SYNC}
+        delete.kill("delete", volume.id)
+        stand.control.volumes.delete(volume.id)
+        stand.assert_sound()
+        assert stand.control.volumes.list() == ()
+    print(f"killed {when}: create at {create.deaths} calls, delete at {delete.deaths}")
+    assert min(create.deaths, delete.deaths) >= 5, "three nodes, and the record before and after"
+
+
+def test_attach_and_detach_killed_anywhere(stand: Stand, when: str) -> None:
+    stand.kill_control()
+    volume = stand.create("attached", SIZE_BYTES)
+    attach, detach = Sweep(stand, when), Sweep(stand, when)
+    mark = ""
+    while attach.goes_on or detach.goes_on:
+        attach.kill("attach", volume.id, "m1")
+        device = stand.control.volumes.attach(volume.id, "m1")
+        stand.assert_sound()
+        mark = check_and_write(stand, device, mark)
+        detach.kill("detach", volume.id)
+        stand.control.volumes.detach(volume.id, "m1")
+        stand.assert_sound()
+    print(f"killed {when}: attach at {attach.deaths} calls, detach at {detach.deaths}")
+    assert min(attach.deaths, detach.deaths) >= 6
+    stand.start_control()
+    stand.control.volumes.attach(volume.id, "m1")
+    stand.wait_until_redundant(volume)  # a node that took too long to answer once was left out
+    stand.control.volumes.detach(volume.id)
+    stand.assert_replicas_equal(volume)
+    stand.remove(volume)
+
+
+def test_writes_wait_for_a_control_plane_that_is_dead(stand: Stand) -> None:
+    volume = stand.create("waiting")
+    with stand.writing(volume, "m1") as checked:
+        stand.kill_control()
+        checked.wait_for_writes(200)
+        stand.machine("m3").crash()
+        checked.wait_until_waiting()
+        checked.assert_waiting(8.0)
+        assert stand.state(volume, "m3") is ReplicaState.IN_SYNC
+        stand.start_control()
+        checked.wait_for_writes(200)
+        assert stand.state(volume, "m3") is ReplicaState.STALE
+        stand.revive(stand.machine("m3"))
+        redundant = stand.wait_until_redundant(volume)
+        stall, verdict = checked.collector.stall(), checked.finish()
+    tell("control-killed-while-held", verdict, stall, redundant)
+    assert verdict.lost == ()
+    stand.assert_replicas_equal(volume)
+    stand.remove(volume)
+
+
+def test_writes_go_on_without_a_control_plane_when_the_link_is_back(stand: Stand) -> None:
+    """They wait while a replica cannot be reached; nothing has to be decided once it can be."""
+    volume = stand.create("patient")
+    with stand.writing(volume, "m1") as checked:
+        stand.kill_control()
+        stand.machine("m3").cut()
+        checked.wait_until_waiting()
+        SystemClock().sleep(LONGER_THAN_KEEP_ALIVE)
+        checked.assert_waiting(2.0)
+        stand.machine("m3").heal()
+        checked.wait_for_writes(200)
+        assert stand.state(volume, "m3") is ReplicaState.IN_SYNC
+        stand.start_control()
+        redundant = stand.wait_until_redundant(volume)
+        checked.wait_for_writes(200)
+        stall, verdict = checked.collector.stall(), checked.finish()
+    tell("link-back-without-control", verdict, stall, redundant)
+    assert verdict.lost == ()
+    stand.assert_replicas_equal(volume)
+    stand.remove(volume)
+
+
+class Sweep:
+    """One operation, killed at the next call every time it is tried, until it takes no more calls."""
+
+    def __init__(self, stand: Stand, when: str) -> None:
+        self._stand = stand
+        self._when = when
+        self.deaths = 0
+        self.goes_on = True
+
+    def kill(self, *operation: str) -> None:
+        """Afterwards a control plane has looked after what was left, and everything is sound."""
+        if not self.goes_on:
+            return
+        assert self.deaths < MOST_CALLS
+        self.goes_on = die(self._stand, self._when, self.deaths, *operation)
+        self.deaths += self.goes_on
+        where = f"{operation[0]} killed {self._when} call {self.deaths}"
+        assert locks_are_free(self._stand), where
+        recover(self._stand, where)
+
+
+def die(stand: Stand, when: str, calls: int, *operation: str) -> bool:
+    """Whether it was killed."""
+    argv = [sys.executable, "-m", "tests.lab.dying", str(stand.site.state), when, str(calls), *operation]
+    done = subprocess.run(argv, cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode in (0, -9), done.stderr
+    return done.returncode != 0
+
+
+def recover(stand: Stand, where: str) -> None:
+    """What `trilith control run` does, until nothing is left to do."""
+    for _ in range(5):
+        Reconciler(stand.control, SystemClock()).run_once()
+        if _holds(stand.assert_sound):
+            return
+        SystemClock().sleep(1.0)
+    print(where)
+    stand.assert_sound()
+
+
+def _holds(check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except AssertionError:
+        return False
+    return True
+
+
+def locks_are_free(stand: Stand) -> bool:
+    return all(_is_free(path) for path in (stand.site.state / "locks").iterdir())
+
+
+def _is_free(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def check_and_write(stand: Stand, device: str, mark: str) -> str:
+    """What was written at the last attachment is there; returns what is written now."""
+    m1 = stand.machine("m1")
+    read = m1.succeed(f"dd if={device} bs=4096 count=1 iflag=direct status=none | tr -d '\\0'")
+    assert read == mark
+    new = f"mark {SystemClock().now()}"
+    m1.succeed(f"printf '{new}' | dd of={device} bs=4096 count=1 conv=sync oflag=direct status=none")
+    return new

@@ -1,0 +1,204 @@
+"""NVMe over TCP through loopback, both ends on this machine."""
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+
+from replication.control.keys import new_key
+from replication.errors import FailedPrecondition, KernelError, TimedOut, Unavailable
+from replication.kernel import blockdev
+from replication.kernel.direct import read_direct
+from replication.kernel.md_members import fail_member, release_pending
+from replication.kernel.nvme import Connection
+from replication.kernel.nvmet import Nvmet
+from replication.kernel.sockets import break_connections
+from replication.layout import DATA_OFFSET_BYTES
+from tests.root.stand import CHUNK, CLOCK, DATA, PREFIX, Replica, Stand, Write, count, wait
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def remote(stand: Stand) -> Replica:
+    return stand.replicas[2]
+
+
+def test_both_ends_can_authenticate(stand: Stand) -> None:
+    assert stand.target.has_authentication()
+    assert stand.host.has_authentication()
+
+
+def test_an_export_is_seen_as_it_is(stand: Stand, remote: Replica) -> None:
+    state = stand.target.find_export(remote.nqn)
+    assert state is not None
+    assert (state.device, state.enabled) == (remote.disk, True)
+    assert (state.host_nqns, state.ports) == ((f"{remote.nqn}:host",), (("127.0.0.1", 4420),))
+    kname = stand.host.get_namespace(remote.nqn)
+    assert blockdev.size_bytes(stand.tree, kname) == remote.sectors * 512
+    stand.export(remote)
+    assert stand.host.ensure_connected(stand.connection(remote)) == kname
+    assert [each.nqn for each in stand.host.list_controllers(PREFIX)].count(remote.nqn) == 1
+
+
+def test_without_the_key_nobody_gets_in(stand: Stand, remote: Replica) -> None:
+    connection = stand.connection(remote)
+    stand.holds.remove(remote.hold)
+    stand.host.disconnect(remote.nqn)
+    for attempt in (
+        replace(connection, host_key="", controller_key=""),
+        replace(connection, host_nqn=f"{PREFIX}stranger"),
+    ):
+        with pytest.raises(KernelError) as caught:
+            stand.host.ensure_connected(attempt)
+        assert "DHHC" not in str(caught.value)
+    assert stand.host.find_controller(remote.nqn) is None
+    stand.host.ensure_connected(connection)
+
+
+@pytest.mark.parametrize("host_is_wrong", [True, False])
+def test_a_wrong_key_is_refused(stand: Stand, remote: Replica, host_is_wrong: bool) -> None:
+    """The kernel takes the time-out of admin commands for it (60 s), during which it connects to nobody."""
+    name = "/sys/module/nvme_core/parameters/admin_timeout"
+    normal = stand.tree.read(name)
+    stand.holds.remove(remote.hold)
+    stand.host.disconnect(remote.nqn)
+    stand.tree.write(name, 5)
+    right, key = stand.connection(remote), new_key()
+    wrong = replace(right, host_key=key) if host_is_wrong else replace(right, controller_key=key)
+    try:
+        with pytest.raises(KernelError) as caught:
+            stand.host.ensure_connected(wrong, timeout=40)
+    finally:
+        stand.tree.write(name, normal)
+    assert "DHHC" not in str(caught.value)
+    assert stand.host.find_controller(remote.nqn) is None
+
+
+def test_what_differs_is_refused(stand: Stand, remote: Replica) -> None:
+    with pytest.raises(FailedPrecondition, match="connected as"):
+        stand.host.ensure_connected(replace(stand.connection(remote), host_nqn="other"))
+    remote.keys = (new_key(), new_key())
+    with pytest.raises(FailedPrecondition, match="another key"):
+        stand.export(remote)
+
+
+def test_an_address_without_a_target_is_an_error(stand: Stand) -> None:
+    with pytest.raises(Unavailable, match="Connection refused"):
+        stand.host.ensure_connected(Connection(f"{PREFIX}none", "127.0.0.1", 4499, f"{PREFIX}host"))
+
+
+def test_a_fence_ends_the_old_consumer_and_holds_its_writes(stand: Stand, remote: Replica) -> None:
+    stand.start()
+    stand.write(0, b"1")
+    stand.target.fence(remote.nqn)
+    writes = [Write(stand.device, (chunk + 1) * CHUNK, b"2") for chunk in range(16)]
+    CLOCK.sleep(8)
+    assert count(writes) == 0
+    assert all(member.serving for member in stand.state().members)
+    assert read_direct(remote.disk, DATA_OFFSET_BYTES + CHUNK, 4096) == bytes(4096)
+    stand.drop(remote)
+    wait(lambda: count(writes) == 16, "the writes")
+    assert stand.host.find_controller(remote.nqn) is None
+
+
+def test_a_fenced_replica_returns_under_a_new_name(stand: Stand, remote: Replica) -> None:
+    stand.start()
+    stand.write(0, b"1")
+    stand.target.fence(remote.nqn)
+    stand.drop(remote)
+    stand.write(3, b"2")
+    remote.nqn = remote.nqn.removesuffix(":1") + ":2"
+    stand.rejoin(remote, use_bitmap=True)
+    assert stand.state().degraded == 0
+    assert stand.read(remote, 3) == b"2"
+    assert stand.state().find_member(remote.member) is not None
+
+
+def test_an_export_that_comes_back_before_a_decision_costs_nothing(stand: Stand, remote: Replica) -> None:
+    stand.start()
+    stand.write(0, b"1")
+    link = f"/sys/kernel/config/nvmet/ports/1/subsystems/{remote.nqn}"
+    stand.tree.unlink(link)
+    writes = [Write(stand.device, (chunk + 1) * CHUNK, b"2") for chunk in range(8)]
+    CLOCK.sleep(3)
+    assert count(writes) == 0
+    stand.export(remote)
+    CLOCK.sleep(2)
+    if not stand.holds.read(remote.hold).path_active or stand.host.find_controller(remote.nqn) is None:
+        stand.connect(remote)
+    wait(lambda: count(writes) == 8, "the writes")
+    assert stand.state().degraded == 0
+
+
+def test_a_disk_that_errs_behind_the_target_makes_writes_wait(stand: Stand, remote: Replica) -> None:
+    stand.start()
+    stand.write(0, b"1")
+    stand.err(remote)
+    writes = [Write(stand.device, (chunk + 1) * CHUNK, b"2") for chunk in range(8)]
+    CLOCK.sleep(4)
+    assert count(writes) == 0
+    assert all(member.serving for member in stand.state().members)
+    stand.drop(remote)
+    wait(lambda: count(writes) == 8, "the writes")
+    stand.heal(remote)
+
+
+def test_a_fence_waits_for_what_the_disk_has_not_ended(stand: Stand, remote: Replica) -> None:
+    """The disk is frozen (suspended below the namespace), with a write on its way."""
+    stand.mapper.suspend(remote.fault)
+    write = Write(f"/dev/{remote.member}", DATA_OFFSET_BYTES, b"2")
+    CLOCK.sleep(1)
+    for _ in range(2):
+        with pytest.raises(TimedOut, match="fence"):
+            stand.target.fence(remote.nqn, timeout=2)
+    another_agent = Nvmet(stand.tree, is_open=stand.mapper.is_open)
+    with pytest.raises(TimedOut):
+        another_agent.fence(remote.nqn, timeout=2)
+    assert count([write]) == 0
+    assert stand.mapper.is_open(remote.disk)
+    stand.mapper.resume(remote.fault)
+    stand.target.fence(remote.nqn, timeout=10)
+    assert not stand.mapper.is_open(remote.disk)
+    assert read_direct(remote.disk, DATA_OFFSET_BYTES, 4096) == b"2" * 4096
+    stand.holds.release(remote.hold)
+    stand.host.disconnect(remote.nqn)
+    wait(lambda: not write.is_alive(), "the write")
+
+
+def test_a_lost_member_whose_target_is_frozen_can_be_dropped(stand: Stand, remote: Replica) -> None:
+    """The order of the release path: faulty, fail_if_no_path, delete_controller, read, -blocked, active."""
+    stand.start()
+    stand.write(0, b"1")
+    stand.mapper.suspend(remote.fault)
+    writes = [Write(stand.device, (chunk + 1) * CHUNK, b"2") for chunk in range(4)]
+    CLOCK.sleep(1)
+    fail_member(stand.tree, stand.name, remote.member)
+    stand.holds.release(remote.hold)
+    break_connections("127.0.0.1", 4420)
+    with contextlib.suppress(TimedOut):  # the target's end waits for its disk, ours need not
+        stand.host.disconnect(remote.nqn, timeout=5)
+    release_pending(stand.tree, stand.name, frozenset({remote.member}))
+    wait(lambda: count(writes) == 4, "the writes")
+    stand.mapper.resume(remote.fault)
+
+
+def test_a_larger_disk_is_seen_by_the_consumer(stand: Stand, remote: Replica) -> None:
+    kname = stand.host.get_namespace(remote.nqn)
+    stand.enlarge(remote, DATA + (8 << 20))
+    stand.target.revalidate_size(remote.nqn)
+    wait(lambda: blockdev.size_bytes(stand.tree, kname) == remote.sectors * 512, "the new size")
+
+
+def test_fencing_and_disconnecting_leave_nothing(stand: Stand) -> None:
+    for replica in stand.replicas:
+        stand.holds.remove(replica.hold)
+    for replica in stand.replicas[1:]:
+        for _ in range(2):
+            stand.target.fence(replica.nqn)
+            stand.host.disconnect(replica.nqn)
+    assert stand.target.list_exports(PREFIX) == ()
+    assert stand.host.list_controllers(PREFIX) == ()
+    stand.target.remove_unused_ports()
+    assert stand.tree.names("/sys/kernel/config/nvmet/ports") == ()
+    assert stand.tree.names("/sys/kernel/config/nvmet/hosts") == ()

@@ -1,0 +1,284 @@
+"""The agent over the simulated kernel: its own pure parts, and the order of its steps.
+
+What the agent decides is asked of the product: `judge`, `is_dropped_by`, `bitmap_covers`, `choose_members`,
+the names of exports, the union of bitmaps. What it does to the kernel is done to a Plant instead. Acts raise
+what the real ones raise.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+from replication.agent import attachment, flush, judge, names, release
+from replication.agent.members import Joint, Remote
+from replication.errors import FailedPrecondition, NotFound, StaleEpoch, TimedOut, Unavailable
+from replication.kernel import bitmap
+from replication.model import ArrayReport, Confirmation, MemberHealth, MemberReport
+from tests.simulation import kernel
+from tests.simulation.kernel import Array, Link, Member, Plant
+
+VOLUME = "v0"
+_REMOTE = Remote("nqn", "nvme0", "10.0.0.1", 4420)
+_CHUNK = ((0, 0),)
+_LONG_AGO = 1000.0
+
+
+def replica_id(replica: int) -> str:
+    return f"r{replica}"
+
+
+def number_of(replica: str) -> int:
+    return int(replica[1:])
+
+
+def make_link(replica: int, epoch: int, version: int, boot: int) -> Link:
+    name = names.ExportName(VOLUME, replica_id(replica), epoch, version, f"{boot:08x}")
+    return Link(epoch, version, boot, str(name))
+
+
+def find_array(plant: Plant, node: int) -> Array | None:
+    return next((array for array in plant.arrays if array.node == node), None)
+
+
+def get_array(plant: Plant, node: int, epoch: int) -> Array:
+    array = find_array(plant, node)
+    if array is None:
+        raise NotFound("no array")
+    if array.epoch != epoch:
+        raise StaleEpoch("the array is of another epoch")
+    return array
+
+
+# The target side
+
+
+def prepare(plant: Plant, replica: int, epoch: int, version: int, *, export: bool) -> tuple[Plant, Link]:
+    """End what older epochs left, raise the header, export. An array of ours on that disk goes first."""
+    array = find_array(plant, replica)
+    if array is None or array.epoch < epoch:
+        plant = abandon(plant, replica, epoch - 1)
+    if epoch < plant.disks[replica].epoch:
+        raise StaleEpoch("the header has seen a later epoch")
+    link = make_link(replica, epoch, version, plant.site.boots[replica])
+    kept = tuple(each for each in plant.disks[replica].exports if export and each.name == link.name)
+    if not kept:
+        plant = _fence(plant, replica)
+    exports = (link,) if export else ()
+    return kernel.with_disk(plant, replica, plant.disks[replica]._replace(epoch=epoch, exports=exports)), link
+
+
+def _fence(plant: Plant, replica: int) -> Plant:
+    """With the drain, what the target had accepted is done before the fence returns."""
+    if plant.ways.drain:
+        plant = kernel.catch_up(plant, replica)
+    return kernel.with_disk(plant, replica, plant.disks[replica]._replace(exports=()))
+
+
+def release_export(plant: Plant, replica: int, epoch: int) -> Plant:
+    if any(link.epoch <= epoch for link in plant.disks[replica].exports):
+        return _fence(plant, replica)
+    return plant
+
+
+# The consumer's side
+
+
+def attach(
+    plant: Plant, node: int, epoch: int, version: int, links: dict[int, Link | None], *, resync: bool
+) -> Plant:
+    """`links`: who starts, in the order that the record asks for; None for the local one."""
+    there = find_array(plant, node)
+    if there is not None and there.epoch == epoch:
+        return plant
+    if there is not None and there.epoch > epoch:
+        raise StaleEpoch("a later array is there")
+    plant = abandon(plant, node, epoch)
+    slots, source = _choose_slots(links, resync=resync)
+    bits = [_CHUNK if plant.disks[i].bit else () for i in slots]
+    members = tuple(Member(links[i]) if i in links else None for i in range(len(plant.disks)))
+    made = Array(node, epoch, version, members, slots, source, bit=bool(bitmap.unite(bits)))
+    _require_reached(plant, made, epoch)
+    return kernel.start(plant, made)
+
+
+def _choose_slots(links: dict[int, Link | None], *, resync: bool) -> tuple[tuple[int, ...], int | None]:
+    order = list(links) if resync else sorted(links, key=lambda i: links[i] is not None)
+    specs = attachment.choose_members([_joint(i, Member(links[i])) for i in order], resync=resync)
+    by_slot = sorted(zip(specs, order, strict=True), key=lambda pair: pair[0].slot)
+    slots = tuple(i for _, i in by_slot)
+    if not resync or len(slots) == 1:  # md forgets that a resync is owed when one member starts alone
+        return slots, None
+    return slots, next(i for spec, i in by_slot if not spec.write_mostly)
+
+
+def _require_reached(plant: Plant, array: Array, epoch: int) -> None:
+    starting = [i for i, m in enumerate(array.members) if m is not None]
+    if any(plant.disks[i].epoch > epoch for i in starting if array.members[i] == Member(None)):
+        raise StaleEpoch("the local replica has seen a later epoch")
+    if len(kernel.reached(plant, array, starting)) < len(starting):
+        raise Unavailable("a member is not reached")
+
+
+def _joint(replica: int, member: Member) -> Joint:
+    return Joint(
+        replica_id=replica_id(replica),
+        hold="",
+        kname=str(replica),
+        below="",
+        remote=None if member.link is None else _REMOTE,
+        joined=member.joined,
+        released=member.released,
+        suspected="lost" if member.suspected_in else "",
+        suspected_in=member.suspected_in,
+    )
+
+
+def look(plant: Plant, array: Array) -> tuple[Plant, ArrayReport]:
+    """Observe every member and report them; one that does not answer is suspected from now on."""
+    after = array
+    reports = []
+    for replica, member in enumerate(array.members):
+        if member is None:
+            continue
+        answers = kernel.reaches(plant, array, replica, member)
+        health = _judge(member.joined, member.in_sync, member.released, not answers)
+        if health is MemberHealth.LOST and not member.suspected_in:
+            member = member._replace(suspected_in=array.sequence, covered=_covers(member.fresh))  # noqa: PLW2901
+            after = kernel.with_member(after, replica, member)
+        if member.suspected_in and health is not MemberHealth.DROPPED:
+            health = MemberHealth.LOST
+        covers = member.covered and health is MemberHealth.LOST
+        reports.append(MemberReport(replica_id(replica), health, "", covers))
+    report = ArrayReport(
+        volume_id=VOLUME,
+        epoch=array.epoch,
+        record_version=array.version,
+        members=tuple(reports),
+        resync_done=array.source is None,
+        device="md",
+        sequence=array.sequence,
+    )
+    after = after._replace(sequence=array.sequence + 1)
+    return kernel.with_array(plant, array, after), report
+
+
+@cache
+def _judge(joined: bool, in_sync: bool, released: bool, failed: bool) -> MemberHealth:
+    seen = judge.Observation(
+        joined=joined, faulty=False, in_sync=in_sync, path_failed=failed, released=released
+    )
+    return judge.judge(seen)[0]
+
+
+@cache
+def _covers(fresh: bool) -> bool:
+    joint = _joint(0, Member(None))
+    joint.flushed = _LONG_AGO if fresh else 0.0
+    return flush.bitmap_covers(joint, _LONG_AGO)
+
+
+def forget() -> None:
+    """What was asked of the product once may have another answer now: it has been changed on purpose."""
+    _judge.cache_clear()
+    _covers.cache_clear()
+
+
+def confirm(plant: Plant, node: int, word: Confirmation) -> tuple[Plant, ArrayReport | None]:
+    """Drop, let go, look again. No report when md would have to fail its last member: that is an error."""
+    array = get_array(plant, node, word.epoch)
+    refused = False
+    if word.record_version >= array.version:
+        told = array._replace(version=word.record_version)
+        plant, refused = _obey(kernel.with_array(plant, array, told), told, word)
+    if refused:
+        return plant, None
+    return look(plant, get_array(plant, node, word.epoch))
+
+
+def _obey(plant: Plant, array: Array, word: Confirmation) -> tuple[Plant, bool]:
+    """Whether md refused: then nothing is released."""
+    after = array
+    for replica, member in enumerate(array.members):
+        if member is None:
+            continue
+        if release.is_dropped_by(_joint(replica, member), word):
+            if not set(kernel.serving(after)) - {replica}:
+                return kernel.with_array(plant, array, after), True
+            after = kernel.with_member(after, replica, member._replace(released=True, suspected_in=0))
+        elif replica_id(replica) in word.in_sync:
+            after = kernel.with_member(after, replica, member._replace(suspected_in=0, joined=False))
+    after = after._replace(pending=after.pending & set(kernel.taking(after)))
+    return kernel.go_on(kernel.with_array(plant, array, after), after), False
+
+
+class Return(NamedTuple):
+    """How a member comes back. `every_bit`: a full copy, for which the bitmap is filled first."""
+
+    link: Link | None
+    full: bool
+    every_bit: bool = False
+    version: int = 0  # of the record that says so
+
+
+def rejoin(plant: Plant, node: int, epoch: int, replica: int, how: Return) -> Plant:
+    """Bring a member back. Its own bits count too."""
+    array = get_array(plant, node, epoch)
+    there = array.members[replica]
+    if there is not None and not there.released:
+        return plant
+    if array.source is not None:
+        raise FailedPrecondition("a resync is owed")
+    if len(kernel.taking(array)) >= plant.wanted:
+        raise FailedPrecondition("the array has all of its members")
+    joined = Member(how.link, in_sync=False, joined=True, full=how.full and not how.every_bit)
+    if how.link is None and plant.disks[replica].epoch > epoch:
+        raise StaleEpoch("the local replica has seen a later epoch")
+    if not kernel.reaches(plant, array, replica, joined):
+        raise Unavailable("the member is not reached")
+    after = kernel.with_member(array, replica, joined)
+    slots = (*(i for i in array.slots if i != replica), replica)
+    if how.every_bit or (not how.full and plant.disks[replica].bit):
+        plant = _mark_all(plant, array)
+        after = after._replace(bit=True)
+    version = max(array.version, how.version)
+    return kernel.with_array(plant, array, after._replace(slots=slots, version=version))
+
+
+def _mark_all(plant: Plant, array: Array) -> Plant:
+    for replica in kernel.reached(plant, array, kernel.taking(array)):
+        plant = kernel.with_disk(plant, replica, plant.disks[replica]._replace(bit=True))
+    return plant
+
+
+def restart(plant: Plant, array: Array) -> Plant:
+    """A new agent reads the array back from the kernel. What the old one knew besides is forgotten."""
+    known = tuple(
+        m and m._replace(joined=True, suspected_in=0, covered=False, fresh=False) for m in array.members
+    )
+    return kernel.with_array(plant, array, array._replace(members=known, version=0))
+
+
+def tidy(plant: Plant, array: Array) -> Plant:
+    """Dropped members leave the array."""
+    kept = tuple(None if m is not None and m.released else m for m in array.members)
+    slots = tuple(i for i in array.slots if kept[i] is not None)
+    return kernel.with_array(plant, array, array._replace(members=kept, slots=slots))
+
+
+def detach(plant: Plant, node: int, epoch: int) -> Plant:
+    """Flush, then stop. FailedPrecondition while a write waits."""
+    array = find_array(plant, node)
+    if array is None or array.epoch > epoch:
+        return plant
+    if array.held:
+        raise FailedPrecondition("a write waits")
+    members = kernel.taking(array)
+    if len(kernel.reached(plant, array, members)) < len(members):
+        raise TimedOut("a member cannot be flushed")
+    plant = kernel.flush(plant, array)
+    return abandon(plant, node, epoch)
+
+
+def abandon(plant: Plant, node: int, epoch: int) -> Plant:
+    """Whatever waits is failed; nobody is there to see it."""
+    kept = tuple(a for a in plant.arrays if a.node != node or a.epoch > epoch)
+    return plant._replace(arrays=kept)

@@ -1,0 +1,297 @@
+"""Nodes over the simulated kernel, as the control plane reaches them: NodeApi, and what makes calls fail.
+
+A node has one disk, and on it at most one replica of a volume: so a replica is known to the kernel by its
+node's number, and to everybody else by its id.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, cast
+
+from replication.errors import KernelError, NotFound, TrilithError, Unavailable
+from replication.model import (
+    ArrayReport,
+    AttachSpec,
+    Confirmation,
+    CopyMode,
+    Limits,
+    Member,
+    Node,
+    NodeFacts,
+    Prepared,
+    PrepareSpec,
+    RejoinSpec,
+    ReplicaFacts,
+    ReplicaSpec,
+    Target,
+)
+from replication.rpc.contract import NodeApi
+from replication.tuning import Tuning
+from tests.fakes.node import FakeCluster, FakeNode
+from tests.simulation import agent, kernel
+from tests.simulation.agent import number_of, replica_id
+from tests.simulation.kernel import Array, Disk, Link, Plant, Site, Ways
+
+
+class Wrong(AssertionError):  # noqa: N818  it is no accident of the program
+    """What must never be true, is."""
+
+
+@dataclass
+class Machines:
+    """Every volume's plant; all of them have the same site."""
+
+    names: tuple[str, ...]
+    plants: dict[str, Plant] = field(default_factory=dict)
+    holders: dict[tuple[str, str], int] = field(default_factory=dict)  # volume, replica → node
+    links: dict[str, Link] = field(default_factory=dict)
+    tunings: dict[tuple[str, int], Tuning] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._blank = kernel.new_plant(len(self.names), Ways())
+
+    @property
+    def site(self) -> Site:
+        return self._blank.site
+
+    def plant(self, volume_id: str) -> Plant:
+        return self.plants.setdefault(volume_id, self._blank)
+
+    def put(self, volume_id: str, plant: Plant) -> None:
+        if plant.wrong:
+            raise Wrong(f"{volume_id}: {plant.wrong}")
+        self.plants[volume_id] = plant
+
+    def everywhere(self, act: Callable[[Plant], Plant]) -> None:
+        """What happens to a machine happens to all volumes."""
+        self._blank = act(self._blank)
+        for volume_id, plant in tuple(self.plants.items()):
+            self.put(volume_id, act(plant))
+
+    def replica_at(self, volume_id: str, node: int) -> str:
+        return next((r for (v, r), at in self.holders.items() if (v, at) == (volume_id, node)), "")
+
+    def node_of(self, volume_id: str, replica: str) -> int:
+        if (volume_id, replica) not in self.holders:
+            raise NotFound(f"nobody has replica {replica} of {volume_id}")
+        return self.holders[volume_id, replica]
+
+    def told(self, volume_id: str, report: ArrayReport) -> ArrayReport:
+        """The kernel's report with the names that everybody else uses."""
+        members = tuple(
+            replace(m, replica_id=self.replica_at(volume_id, number_of(m.replica_id)) or "gone")
+            for m in report.members
+        )
+        tuning = self.tunings.get((volume_id, report.epoch))
+        return replace(report, volume_id=volume_id, members=members, tuning=tuning)
+
+    def heard(self, word: Confirmation) -> Confirmation:
+        """The record's word with the kernel's names."""
+
+        def names(replicas: tuple[str, ...]) -> tuple[str, ...]:
+            known = (self.holders.get((word.volume_id, each)) for each in replicas)
+            return tuple(replica_id(node) for node in known if node is not None)
+
+        return replace(word, in_sync=names(word.in_sync), rebuilding=names(word.rebuilding))
+
+    def erase(self, volume_id: str, node: int) -> None:
+        plant = self.plant(volume_id)
+        self.put(volume_id, kernel.with_disk(plant, node, Disk()))
+
+
+@dataclass(kw_only=True)
+class SimNode(FakeNode):
+    """One machine. What it keeps of replicas is the fake's, what they hold is the kernel's."""
+
+    machines: Machines
+    number: int
+    words: list[Confirmation] = field(default_factory=list)  # heard: they may come once more
+
+    @property
+    def boot_id(self) -> str:
+        return f"boot-{self.name}-{self.machines.site.boots[self.number]}"
+
+    @property
+    def is_dead(self) -> bool:
+        return self.number in self.machines.site.dead
+
+    def _called(self, call: str) -> None:
+        if not kernel.hears(self.machines.site, self.number):
+            raise Unavailable(f"node {self.name} does not answer")
+        if self.is_dead and call in {"ensure_replica", "remove_replica", "prepare_replica"}:
+            raise KernelError(f"the disk of node {self.name} is dead")
+
+    def describe(self) -> NodeFacts:
+        facts = super().describe()
+        arrays = []
+        for volume_id, plant in self.machines.plants.items():
+            array = agent.find_array(plant, self.number)
+            if array is not None:
+                arrays.append(self.machines.told(volume_id, agent.look(plant, array)[1]))
+        if self.is_dead:
+            facts = replace(facts, replicas=(), volume_groups=())
+        return replace(facts, arrays=tuple(arrays))
+
+    def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:
+        made = (spec.volume_id, spec.replica_id) not in self.replicas
+        facts = super().ensure_replica(spec)
+        if made:
+            self.machines.erase(spec.volume_id, self.number)
+            self.machines.holders[spec.volume_id, spec.replica_id] = self.number
+        return facts
+
+    def remove_replica(self, volume_id: str, replica: str) -> None:
+        self._called("remove_replica")
+        if (volume_id, replica) in self.replicas:
+            self.machines.erase(volume_id, self.number)
+            del self.machines.holders[volume_id, replica]
+        super().remove_replica(volume_id, replica)
+
+    def prepare_replica(self, spec: PrepareSpec) -> Prepared:
+        self._called("prepare_replica")
+        key = (spec.volume_id, spec.replica_id)
+        self._get(key)
+        plant, link = agent.prepare(
+            self.machines.plant(spec.volume_id),
+            self.number,
+            spec.epoch,
+            spec.record_version,
+            export=spec.consumer is not None,
+        )
+        self._raise_epoch(key, spec.epoch, spec.record_version)
+        self.machines.put(spec.volume_id, plant)
+        self.machines.links[link.name] = link
+        target = Target(link.name, "10.0.0.1", 4420, spec.consumer.host_nqn) if spec.consumer else None
+        return Prepared(self._facts(key), self.boot_id, target)
+
+    def release_replica(self, volume_id: str, replica: str, epoch: int) -> None:
+        self._called("release_replica")
+        if (volume_id, replica) in self.replicas:
+            plant = agent.release_export(self.machines.plant(volume_id), self.number, epoch)
+            self.machines.put(volume_id, plant)
+
+    def attach(self, spec: AttachSpec) -> str:
+        self._called("attach")
+        links = dict(self._link(spec.volume_id, member) for member in spec.members)
+        plant = self.machines.plant(spec.volume_id)._replace(wanted=spec.replica_count)
+        plant = agent.attach(plant, self.number, spec.epoch, spec.record_version, links, resync=spec.resync)
+        self.machines.put(spec.volume_id, plant)
+        return f"/dev/md_{spec.volume_id}"
+
+    def _link(self, volume_id: str, member: Member) -> tuple[int, Link | None]:
+        link = None if member.target is None else self.machines.links[member.target.nqn]
+        return self.machines.node_of(volume_id, member.replica_id), link
+
+    def detach(self, volume_id: str, epoch: int) -> None:
+        self._called("detach")
+        plant = self.machines.plant(volume_id)
+        self.machines.put(volume_id, agent.detach(plant, self.number, epoch))
+
+    def abandon(self, volume_id: str, epoch: int) -> None:
+        self._called("abandon")
+        plant = self.machines.plant(volume_id)
+        self.machines.put(volume_id, agent.abandon(plant, self.number, epoch))
+
+    def confirm(self, confirmation: Confirmation) -> ArrayReport:
+        self._called("confirm")
+        return self.hear(confirmation)
+
+    def hear(self, word: Confirmation) -> ArrayReport:
+        """As it arrives: when it is sent, or late."""
+        plant = self.machines.plant(word.volume_id)
+        plant, report = agent.confirm(plant, self.number, self.machines.heard(word))
+        self.machines.put(word.volume_id, plant)
+        self.words = [*self.words[-2:], word]
+        if report is None:
+            raise TrilithError("md would have to fail its last member")
+        return self.machines.told(word.volume_id, report)
+
+    def rejoin(self, spec: RejoinSpec) -> None:
+        self._called("rejoin")
+        node, link = self._link(spec.volume_id, spec.member)
+        plant = self.machines.plant(spec.volume_id)
+        how = agent.Return(
+            link, full=spec.copy is CopyMode.FULL, every_bit=spec.resumable, version=spec.record_version
+        )
+        plant = agent.rejoin(plant, self.number, spec.epoch, node, how)
+        self.machines.put(spec.volume_id, plant)
+
+    def tune(self, volume_id: str, epoch: int, tuning: Tuning) -> None:
+        """Only slots mean something here: the array is complete when all have a member."""
+        self._called("tune")
+        plant = self.machines.plant(volume_id)
+        taken = len(kernel.taking(agent.get_array(plant, self.number, epoch)))
+        self.machines.put(volume_id, plant._replace(wanted=max(tuning.slots, taken)))
+        self.machines.tunings[volume_id, epoch] = tuning
+
+    def set_limits(self, volume_id: str, epoch: int, limits: Limits) -> None:
+        self._called("set_limits")
+        agent.get_array(self.machines.plant(volume_id), self.number, epoch)
+        self.limits[volume_id] = limits
+
+    # What happens to it
+
+    def look(self, volume_id: str, array: Array) -> ArrayReport:
+        """What the agent's stream would tell now."""
+        plant, report = agent.look(self.machines.plant(volume_id), array)
+        self.machines.put(volume_id, plant)
+        return self.machines.told(volume_id, report)
+
+    def restart_agent(self) -> None:
+        self.words.clear()
+        for volume_id, plant in tuple(self.machines.plants.items()):
+            array = agent.find_array(plant, self.number)
+            if array is not None:
+                self.machines.put(volume_id, agent.restart(plant, array))
+
+    def replace_disk(self) -> None:
+        """While it is off: an empty one."""
+        for volume_id, replica in tuple(self.replicas):
+            self.machines.erase(volume_id, self.number)
+            del self.machines.holders[volume_id, replica]
+        self.replicas.clear()
+
+
+class SimCluster(FakeCluster):
+    """Nodes that reach each other as far as the site lets them."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(list(names))
+        self.machines = Machines(names)
+        self.sim: dict[str, SimNode] = {}
+        for number, name in enumerate(names):
+            node = SimNode(name=name, cluster=self, machines=self.machines, number=number)
+            self.sim[name] = self.nodes[name] = node
+
+
+class Fate(Protocol):
+    """What befalls a call, before it and after it."""
+
+    def before(self, node: str, call: str) -> None:
+        """Raise Unavailable when it does not arrive."""
+
+    def after(self, node: str, call: str) -> None:
+        """Raise TimedOut when its answer does not."""
+
+
+class _Way:
+    """A node behind a network."""
+
+    def __init__(self, node: SimNode, fate: Fate) -> None:
+        self._node = node
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        act = getattr(self._node, name)
+
+        def call(*args: object) -> object:
+            self._fate.before(self._node.name, name)
+            answer = act(*args)
+            self._fate.after(self._node.name, name)
+            return answer
+
+        return call
+
+
+def connect_by(cluster: SimCluster, fate: Fate) -> Callable[[Node], NodeApi]:
+    return lambda node: cast("NodeApi", _Way(cluster.sim[node.name], fate))

@@ -1,0 +1,74 @@
+"""Where the enumeration begins: worlds that take a while to reach, each told as a story that is played."""
+
+from tests.simulation.explore import plain, play
+from tests.simulation.kernel import Ways
+from tests.simulation.world import World, new_world
+
+_HEALTHY = ("attach to a", "write in epoch 1")
+_DEGRADED = (*_HEALTHY, "cut b from a", "write in epoch 1", "report of epoch 1", "mend b from a")
+
+_CRASHED = (*_HEALTHY, "cut b from a", "write in epoch 1", "a loses power", "mend b from a")
+_ON_ITS_WAY = (*_HEALTHY, "cut b from a", "write in epoch 1", "a report of epoch 1 leaves")
+_TO_BE_HEARD = (*_ON_ITS_WAY, "the report arrives", "the swap")
+_OUTLIVED = (
+    *_TO_BE_HEARD,
+    "confirmation 0 arrives",
+    "mend b from a",
+    "rebuild",
+    "recovery of r1 ends in epoch 1",
+    "report of epoch 1",
+)
+
+STORIES: dict[str, tuple[str, ...]] = {
+    "a new volume": (),
+    "in use": _HEALTHY,
+    "one replica is stale": _DEGRADED,
+    "one replica is being rebuilt": (*_DEGRADED, "rebuild", "write in epoch 1"),
+    "one replica is stale, and the volume has moved": (
+        *_DEGRADED,
+        "detach",
+        "attach to c",
+        "write in epoch 2",
+    ),
+    "the consumer has lost power with a write on its way": _CRASHED,
+    "a resync is owed, not from the consumer's own replica": (*_CRASHED, "detach", "attach to c", "a boots"),
+    "the consumer is cut off, fenced, and goes on": (
+        *_HEALTHY,
+        "write in epoch 1",
+        "cut a from control",
+        "detach",
+        "attach to c",
+    ),
+    "a report of a loss is on its way": _ON_ITS_WAY,
+    "a confirmation of a loss is on its way": _TO_BE_HEARD,
+    "a replica has lost power, the bitmap being clear": (
+        *_HEALTHY,
+        "bits are cleared in epoch 1",
+        "b loses power",
+        "report of epoch 1",
+    ),
+    "a confirmation has outlived what it confirmed": _OUTLIVED,
+    "a recovery was reported, lost again, and begun once more": (
+        *_DEGRADED,
+        "rebuild",
+        "recovery of r1 ends in epoch 1",
+        "a report of epoch 1 leaves",
+        "cut b from a",
+        "write in epoch 1",
+        "report of epoch 1",
+        "mend b from a",
+        "rebuild",
+    ),
+    "nobody hears the consumer, and a replica is stale": (*_DEGRADED, "cut a from control", "detach"),
+}
+
+
+def starts(replicas: int, faults: int, delays: int, ways: Ways) -> list[tuple[str, World]]:
+    """The worlds of all stories. What breaks in a story is not counted."""
+    return [(name, start(name, replicas, faults, delays, ways)) for name in STORIES]
+
+
+def start(name: str, replicas: int, faults: int, delays: int, ways: Ways) -> World:
+    """The world of one story."""
+    world = play(new_world(replicas, faults=9, delays=9, ways=ways), STORIES[name])
+    return plain(world._replace(faults=faults, delays=delays))

@@ -1,0 +1,40 @@
+"""Every interleaving, to a depth that fits: I1 to I4 hold, and each assumption is needed."""
+
+import time
+
+import pytest
+
+from tests.simulation.explore import explore
+from tests.simulation.kernel import Ways
+from tests.simulation.runs import RUNS, Run, describe
+from tests.simulation.starts import STORIES, start
+
+
+@pytest.mark.parametrize("run", RUNS, ids=[run.name for run in RUNS])
+def test_no_interleaving_breaks_the_invariants(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = time.monotonic()
+    found = run.explore()
+    with capsys.disabled():
+        print(f"\n{describe(run, found, time.monotonic() - begun)}", end=" ")
+    assert found.broken == (), "\n".join((*found.story, *found.broken))
+    assert found.worlds > 100 * len(STORIES)
+
+
+@pytest.mark.parametrize(
+    ("ways", "begin"),
+    [
+        (Ways(hold=False), "in use"),
+        (Ways(drain=False), "in use"),
+        (Ways(orderly=False), "in use"),
+        (Ways(prompt=False), "a confirmation has outlived what it confirmed"),
+    ],
+    ids=[
+        "no hold layer",
+        "a fence that does not drain",
+        "a target that finishes an old request late",
+        "a confirmation that outlives its agent",
+    ],
+)
+def test_what_is_assumed_is_needed(ways: Ways, begin: str) -> None:
+    found = explore([(begin, start(begin, 3, 1, 1, ways))], depth=6)
+    assert any("I1" in broken for broken in found.broken)

@@ -1,0 +1,29 @@
+from typing import cast
+
+from replication.agent.machine import Machine
+from replication.clock import SystemClock
+from replication.kernel.deadline import Blocking
+from replication.kernel.hold import HoldLayer
+from replication.kernel.nvme import NvmeHost
+from replication.kernel.nvmet import Nvmet
+from replication.kernel.sysfs import Tree
+from tests.unit.kernel.fake_runner import FakeRunner
+
+
+def fake_machine(tree: Tree, holds: HoldLayer | None = None) -> Machine:
+    """Without NVMe over fabrics; no program may be started."""
+    return Machine(
+        node="a",
+        cluster="lab",
+        boot_id="boot",
+        data_address="10.0.0.1",
+        data_port=4420,
+        authentication=True,
+        tree=tree,
+        runner=FakeRunner({}),
+        clock=SystemClock(),
+        blocking=Blocking(),
+        holds=cast("HoldLayer", holds),
+        host=cast("NvmeHost", None),
+        target=cast("Nvmet", None),
+    )

@@ -1,0 +1,68 @@
+"""Writes wait rather than be on fewer replicas than the settings say."""
+
+import itertools
+
+import pytest
+
+from replication.control import insync
+from replication.control.settings import Settings
+from replication.errors import Unavailable
+from replication.model import Attachment, MemberHealth
+from tests.unit.control.records import report, states_of, volume
+from tests.unit.control.test_replacing import Lab
+
+GOOD, LOST = MemberHealth.GOOD, MemberHealth.LOST
+
+
+@pytest.mark.parametrize("healths", list(itertools.product((GOOD, LOST), repeat=3)))
+@pytest.mark.parametrize("minimum", [1, 2, 3])
+def test_nobody_is_recorded_as_lost_when_too_few_would_be_left(
+    healths: tuple[MemberHealth, ...], minimum: int
+) -> None:
+    after = insync.react(volume("iii", min_in_sync=minimum), report(*healths))
+    left = healths.count(GOOD)
+    assert len(insync.in_sync(after)) == (left if left >= minimum else 3)
+
+
+def test_what_is_below_already_goes_no_further() -> None:
+    assert states_of(insync.lose(volume("iis", min_in_sync=3), 1, {"r1": True})) == "iis"
+    assert states_of(insync.lose(volume("iir", min_in_sync=2), 1, {"r0": True}, ("r2",))) == "sii"
+
+
+def make(minimum: int) -> Lab:
+    lab = Lab(delay=600.0)
+    lab.control.store.put_settings(Settings("nvme", min_in_sync_replicas=minimum))
+    lab.repair(1)
+    return lab
+
+
+def test_writes_wait_for_the_first_of_two_to_come_back() -> None:
+    lab = make(2)
+    assert lab.record().min_in_sync == 2
+    array = lab.cluster.node("a").arrays[lab.id]
+    for node in "bc":
+        lab.cluster.node("a").set_health(lab.id, lab.on(node), LOST)
+    lab.reconciler.handle("a", array.report())
+    assert lab.states() == dict.fromkeys("abc", "in_sync")
+    assert {m.health for m in array.members.values()} == {GOOD, LOST}
+    lab.cluster.node("a").set_health(lab.id, lab.on("b"), GOOD)
+    lab.reconciler.handle("a", array.report())
+    assert lab.states() == {"a": "in_sync", "b": "in_sync", "c": "stale"}
+
+
+def test_nobody_attaches_with_too_few_and_those_that_are_left_out_are_brought_back() -> None:
+    lab = make(2)
+    lab.control.volumes.detach(lab.id)
+    for node in "bc":
+        lab.cluster.node(node).suspect.add((lab.id, lab.on(node)))
+    with pytest.raises(Unavailable, match="only 1 replicas in sync can start, min-in-sync-replicas is 2"):
+        lab.control.volumes.attach(lab.id, "a")
+    assert lab.record().attachment is Attachment.DETACHED
+    lab.control.volumes.begin_upkeep(lab.id, "a")
+    lab.repair(1)
+    assert "rebuilding" in lab.states().values()
+
+
+def test_a_new_volume_has_the_pools_minimum_but_no_more_than_replicas() -> None:
+    lab = make(9)
+    assert lab.record().min_in_sync == 3

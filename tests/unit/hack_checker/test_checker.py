@@ -1,0 +1,69 @@
+import socket
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hack.checker.blocks import BLOCK_BYTES, Block, decode, encode
+from hack.checker.collector import Collector, Record
+
+blocks = st.builds(Block, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
+
+
+@given(blocks)
+def test_a_block_reads_back_whole(block: Block) -> None:
+    assert len(encode(block)) == BLOCK_BYTES
+    assert decode(encode(block)) == block
+
+
+@given(blocks, st.integers(0, BLOCK_BYTES - 1), st.integers(1, 255))
+def test_a_single_changed_byte_is_damage(block: Block, at: int, flip: int) -> None:
+    data = bytearray(encode(block))
+    data[at] ^= flip
+    assert decode(bytes(data)) is None
+
+
+def record(*lines: str) -> Record:
+    made = Record()
+    for second, line in enumerate(lines):
+        made.take(line, float(second))
+    return made
+
+
+def test_an_acknowledged_write_that_is_gone_is_lost() -> None:
+    assert record("I 0 5 1", "A 0 5 1").judge(["5 0 5 0"]).lost
+
+
+def test_damage_and_a_block_of_another_place_are_lost() -> None:
+    verdict = record("I 0 5 1", "A 0 5 1").judge(["5 damaged", "6 0 5 1"])
+    assert len(verdict.lost) == 2
+
+
+def test_a_write_that_was_issued_but_never_acknowledged_may_be_there_or_not() -> None:
+    told = record("I 0 5 1", "A 0 5 1", "I 0 5 2")
+    assert not told.judge(["5 0 5 1"]).lost
+    assert not told.judge(["5 0 5 2"]).lost
+    assert told.judge(["5 0 5 3"]).lost
+
+
+def test_the_longest_stall_is_between_acknowledgements_only() -> None:
+    told = Record()
+    for line, now in (("A 0 1 1", 1.0), ("I 0 1 2", 3.0), ("A 0 1 2", 5.5), ("A 0 1 3", 6.0)):
+        told.take(line, now)
+    assert told.longest_stall == 4.5
+    assert told.acknowledged == 3
+
+
+def test_an_error_is_kept() -> None:
+    assert record("E 2 7 5").errors == ["writer 2, block 7: errno 5"]
+
+
+def test_the_collector_hears_writers_and_ignores_a_line_cut_short() -> None:
+    with Collector("127.0.0.1") as collector:
+        host, port = collector.endpoint.split(":")
+        with socket.create_connection((host, int(port))) as writer:
+            writer.sendall(b"I 0 5 1\nA 0 5 1\nI 0 5 2\nA 0 5 2")
+        while collector.acknowledged() < 1:
+            pass
+        assert collector.judge("5 0 5 1").checked == 1
+        assert not collector.judge("5 0 5 2").lost
+        assert collector.judge("5 0 5 0").lost
