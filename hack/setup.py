@@ -38,7 +38,8 @@ def main() -> int:
     parser.add_argument("--for", dest="purpose", choices=PURPOSES, default="test")
     purpose = parser.parse_args().purpose
     try:
-        _timed("uv", ensure_uv)
+        with paths.locked_cache():
+            _timed("uv", ensure_uv)
         _timed("Python environment", ensure_environment)
         _timed("commands", ensure_commands)
         if purpose != "check":

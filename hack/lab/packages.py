@@ -1,14 +1,12 @@
 """Kernel, QEMU and tools as pinned Debian packages, unpacked into the cache and never installed."""
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
@@ -93,7 +91,7 @@ def ensure_packages() -> None:
     """Everything the pins name is unpacked in the cache. Quick and offline when it already is."""
     pins = read_pins()
     session = _Session(pins)
-    with _locked():
+    with paths.locked_cache():
         for tree in pins.trees.values():
             _ensure(tree.path, lambda root, tree=tree: session.unpack_tree(tree, root))  # type: ignore[misc]
         for kernel in pins.kernels.values():
@@ -106,14 +104,6 @@ def host_argv(program: str, argv0: str | None = None) -> list[str]:
     libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
     loader = [str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries)]
     return [*loader, "--argv0", argv0 or Path(program).name, str(root / "usr" / program)]
-
-
-@contextlib.contextmanager
-def _locked() -> Iterator[None]:
-    paths.cache().mkdir(parents=True, exist_ok=True)
-    with (paths.cache() / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _ensure(path: Path, fill: Callable[[Path], None]) -> None:

@@ -17,8 +17,9 @@ def ensure_csi_sanity() -> Path:
     """The program. Raises LabError without Go, or when the build fails."""
     pins = b"".join((_MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
     program = paths.cache().parent / "go" / f"csi-sanity-{hashlib.sha256(pins).hexdigest()[:12]}"
-    if not program.exists():
-        _build(program)
+    with paths.locked_cache():
+        if not program.exists():
+            _build(program)
     return program
 
 

@@ -9,12 +9,12 @@ drivers/md/md-bitmap.c: md_bitmap_daemon_work.)
 """
 
 import threading
+from functools import partial
 
 from replication.agent.assembled import Arrays
 from replication.agent.machine import Machine
 from replication.agent.members import Joint
 from replication.errors import TrilithError
-from replication.kernel import direct
 
 TIME_BASE = 30  # seconds; md/bitmap/time_base
 FLUSH_EVERY = 8.0
@@ -30,7 +30,8 @@ def bitmap_covers(joint: Joint, now: float) -> bool:
 def flush(machine: Machine, joint: Joint, *, timeout: float) -> None:
     """All that was acknowledged before this call is durable on the member. TimedOut while it is held."""
     begun = machine.clock.now()
-    machine.blocking.call(f"flush {joint.hold}", lambda: direct.flush(f"/dev/{joint.kname}"), timeout=timeout)
+    act = partial(machine.apart.flush, f"/dev/{joint.kname}")
+    machine.blocking.call(f"flush {joint.hold}", act, timeout=timeout)
     joint.flushed = begun
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from replication.clock import Clock
+from replication.kernel.apart import Apart
 from replication.kernel.deadline import Blocking
 from replication.kernel.hold import HoldLayer
 from replication.kernel.nvme import NvmeHost
@@ -25,6 +26,7 @@ class Machine:
     runner: Runner
     clock: Clock
     blocking: Blocking
+    apart: Apart
     holds: HoldLayer
     host: NvmeHost
     target: Nvmet

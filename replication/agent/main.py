@@ -16,6 +16,7 @@ from replication.agent.storage import Storage
 from replication.clock import SystemClock
 from replication.errors import TrilithError, Unsupported
 from replication.kernel import modules
+from replication.kernel.apart import Apart
 from replication.kernel.deadline import Blocking
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.hold import HoldLayer
@@ -52,10 +53,11 @@ def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
     """Until SIGTERM or SIGINT. What is assembled stays."""
     end_with_any_thread()
     identity = read_identity(certs)
-    machine = make_machine(identity, data_address, data_port)
+    protect_from_memory_pressure()
+    apart = Apart()  # before there is anything that a child must not have
+    machine = make_machine(identity, data_address, data_port, apart)
     machine.target.remove_unused_hosts(NQN_PREFIX)  # left by an agent that was killed between two steps
     agent = Agent(machine, Storage(machine.tree, machine.runner, machine.clock))
-    protect_from_memory_pressure()
     agent.start()
     server = serve_node(agent, listen, identity)
     _log.info("node %s serves on %s, kernel %s", machine.node, listen, os.uname().release)
@@ -65,10 +67,10 @@ def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
     stop.wait()
     server.stop(_STOP_GRACE)
     logging.shutdown()
-    os._exit(0)  # a thread that waits in the kernel would keep us for ever
+    os._exit(0)  # no thread of ours is waited for
 
 
-def make_machine(identity: Identity, data_address: str, data_port: int) -> Machine:
+def make_machine(identity: Identity, data_address: str, data_port: int, apart: Apart) -> Machine:
     """Raises Unsupported, naming it, when this kernel lacks something."""
     tree, clock, blocking = Tree(), SystemClock(), Blocking()
     modules.check_kernel(os.uname().release)
@@ -91,6 +93,7 @@ def make_machine(identity: Identity, data_address: str, data_port: int) -> Machi
         runner=run,
         clock=clock,
         blocking=blocking,
+        apart=apart,
         holds=HoldLayer(mapper, tree),
         host=host,
         target=target,

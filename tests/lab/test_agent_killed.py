@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from replication.agent.flush import FLUSH_EVERY
 from replication.control.insync import in_sync
 from replication.model import ArrayReport, Confirmation, MemberHealth, ReplicaState, Volume
 from tests.lab.stand import Checked, Interception, Stand, wait_for
@@ -83,6 +84,27 @@ def test_an_agent_killed_between_record_and_release_keeps_writes_waiting(stand: 
     stand.remove(volume)
 
 
+def test_an_agent_killed_while_a_flush_waits_for_a_lost_member_ends(stand: Stand) -> None:
+    """Its supervisor would wait for that with the next one, and what waits for the next one's word."""
+    volume = stand.create("flushed")
+    with stand.writing(volume, "m1") as checked:
+        stand.kill_control()
+        stand.machine("m3").crash()
+        checked.wait_until_waiting()
+        wait_for(lambda: flushes(checked), "a flush to wait", 5 * FLUSH_EVERY)
+        kill_agent(stand, "m1")
+        assert flushes(checked), "what waits in the kernel cannot be killed"
+        stand.revive(stand.machine("m1"))
+        stand.start_control()
+        checked.wait_for_writes(200)
+        assert stand.state(volume, "m3") is ReplicaState.STALE
+        verdict = checked.finish()
+    assert verdict.lost == ()
+    assert not flushes(checked)
+    stand.revive(stand.machine("m3"))
+    stand.remove(volume)
+
+
 def test_a_replica_lost_while_the_agent_is_away_is_seen_by_the_next(stand: Stand) -> None:
     volume = stand.create("away")
     with stand.writing(volume, "m1") as checked:
@@ -103,6 +125,13 @@ def test_a_replica_lost_while_the_agent_is_away_is_seen_by_the_next(stand: Stand
 def kill_agent(stand: Stand, name: str) -> None:
     stand.site.agents[name].kill()
     stand.site.agents[name].wait()
+
+
+def flushes(checked: Checked) -> bool:
+    """Whether anything but the writer waits in the kernel for a disk's flush."""
+    stacks = f"ls -d /proc/[0-9]*/task/*/stack | grep -v ^/proc/{checked.writer.pid}/"
+    status, _ = checked.machine.execute(f"grep -qs blkdev_issue_flush $({stacks})")
+    return status == 0
 
 
 def restart_agents(stand: Stand, *names: str) -> None:

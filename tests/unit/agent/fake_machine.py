@@ -2,6 +2,8 @@ from typing import cast
 
 from replication.agent.machine import Machine
 from replication.clock import SystemClock
+from replication.kernel import direct
+from replication.kernel.apart import Apart
 from replication.kernel.deadline import Blocking
 from replication.kernel.hold import HoldLayer
 from replication.kernel.nvme import NvmeHost
@@ -23,6 +25,7 @@ def fake_machine(tree: Tree, holds: HoldLayer | None = None) -> Machine:
         runner=FakeRunner({}),
         clock=SystemClock(),
         blocking=Blocking(),
+        apart=cast("Apart", direct),  # in this very process
         holds=cast("HoldLayer", holds),
         host=cast("NvmeHost", None),
         target=cast("Nvmet", None),

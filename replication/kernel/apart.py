@@ -1,0 +1,91 @@
+"""Calls that may wait for a disk for ever, made by a process apart.
+
+A thread that waits in the kernel (state D) cannot be killed, and its process ends no sooner than it does.
+Whoever supervises the agent would wait for that with the next agent, and the disk perhaps for the next
+agent's word. So a child makes these calls. It has nothing open that anybody could miss, and nobody waits for
+its end.
+"""
+
+import json
+import os
+import queue
+import signal
+import socket
+import threading
+from typing import NoReturn
+
+from replication.errors import KernelError, NotFound
+from replication.kernel import direct
+
+_PACKET_BYTES = 1 << 14
+_ERRORS = {kind.__name__: kind for kind in (KernelError, NotFound)}
+_Answer = queue.SimpleQueue[tuple[str, str]]  # name of an error, or "", and its message
+
+
+class Apart:
+    """The child, and the way to it. Safe to use from several threads.
+
+    To be made before other threads and before sockets that somebody listens on: it is a fork.
+    """
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        self.pid = os.fork()
+        if self.pid == 0:
+            _serve(theirs)  # it ends with its parent, not by a signal to them both
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        self._lock = threading.Lock()
+        self._waiting: dict[int, _Answer] = {}
+        self._number = 0
+        threading.Thread(target=self._read, name="apart", daemon=True).start()
+
+    def flush(self, path: str) -> None:
+        """What the block device has acknowledged is stable when this returns. Can take for ever."""
+        answer: _Answer = queue.SimpleQueue()
+        with self._lock:
+            self._number += 1
+            self._waiting[self._number] = answer
+            self._socket.send(json.dumps([self._number, path]).encode())
+        kind, message = answer.get()
+        if kind:
+            raise _ERRORS[kind](message)
+
+    def _read(self) -> None:
+        """An end of the child is an error that ends the agent: replication/threads.py."""
+        while packet := self._socket.recv(_PACKET_BYTES):
+            number, kind, message = json.loads(packet)
+            with self._lock:
+                answer = self._waiting.pop(number)
+            answer.put((kind, message))
+        raise KernelError(f"process {self.pid}, which flushes disks for this one, has ended")
+
+
+def _serve(requests: socket.socket) -> NoReturn:
+    """The child: a thread for each request."""
+    _let_go_of_all_but(requests.fileno())
+    try:
+        while packet := requests.recv(_PACKET_BYTES):
+            number, path = json.loads(packet)
+            threading.Thread(target=_flush, args=(requests, number, path), daemon=True).start()
+    finally:
+        os._exit(0)
+
+
+def _let_go_of_all_but(descriptor: int) -> None:
+    """Standard output too: who reads it to its end would wait for us."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _flush(answers: socket.socket, number: int, path: str) -> None:
+    kind = message = ""
+    try:
+        direct.flush(path)
+    except (KernelError, NotFound) as error:
+        kind, message = type(error).__name__, str(error)
+    answers.send(json.dumps([number, kind, message]).encode())
