@@ -44,7 +44,7 @@ type: setup-check ## mypy --strict
 
 .PHONY: unit
 unit: setup-check ## tests that need neither root nor machines
-	$(call timed,unit,$(PYTHON) -m pytest -q)
+	$(call timed,unit,$(PYTHON) -m pytest -q -n 2 --dist worksteal)
 
 .PHONY: check
 check: lint type unit check-generated ## lint, type, unit and check-generated: no root, under a minute

@@ -25,7 +25,7 @@ _Answer = queue.SimpleQueue[tuple[str, str]]  # name of an error, or "", and its
 class Apart:
     """The child, and the way to it. Safe to use from several threads.
 
-    To be made before other threads and before sockets that somebody listens on: it is a fork.
+    To be made before other threads, gRPC's above all: it is a fork.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,10 @@ class Apart:
             with self._lock:
                 answer = self._waiting.pop(number)
             answer.put((kind, message))
-        raise KernelError(f"process {self.pid}, which flushes disks for this one, has ended")
+        ended = KernelError(f"process {self.pid}, which flushes disks for this one, has ended")
+        for answer in self._waiting.values():
+            answer.put((KernelError.__name__, str(ended)))
+        raise ended
 
 
 def _serve(requests: socket.socket) -> NoReturn:

@@ -1,55 +1,100 @@
+"""Each in a process of its own, as in the agent: one that has not used gRPC, whose hooks a fork would run."""
+
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from replication.clock import SystemClock, wait_until
-from replication.errors import NotFound
+from replication.errors import KernelError, NotFound
 from replication.kernel.apart import Apart
 
 
-@pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Apart]:
-    """Its child's end is the end of a thread, and so of the agent."""
-    made, ended = Apart(), threading.Event()
-    monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
-    yield made
-    os.kill(made.pid, signal.SIGTERM)  # which it leaves to its parent
-    assert not ended.wait(0.2)
-    os.kill(made.pid, signal.SIGKILL)
-    assert ended.wait(10)
-    os.waitpid(made.pid, 0)
-    made._socket.close()
+def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+    alone(ask_for_what_is_not_there, tmp_path)
 
 
-def test_what_is_not_there_is_not_found(apart: Apart, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no-such-device"):
-        apart.flush(str(tmp_path / "no-such-device"))
+def test_one_that_waits_delays_no_other(tmp_path: Path) -> None:
+    alone(ask_while_another_waits, tmp_path)
 
 
-def test_one_that_waits_delays_no_other(apart: Apart, tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo"  # to open it waits for somebody who writes
-    os.mkfifo(fifo)
-    waiting = threading.Thread(target=_flush_fifo, args=(apart, fifo))
-    waiting.start()
-    with pytest.raises(NotFound):
-        apart.flush(str(tmp_path / "missing"))
+def test_the_child_has_nothing_else_open(tmp_path: Path) -> None:
+    alone(look_at_what_is_open, tmp_path)
+
+
+def test_a_signal_to_both_is_left_to_the_parent(tmp_path: Path) -> None:
+    alone(ask_after_a_signal, tmp_path)
+
+
+def test_the_end_of_the_child_is_told_to_whoever_waits(tmp_path: Path) -> None:
+    alone(wait_while_it_ends, tmp_path)
+
+
+def alone(scenario: Callable[[Path], None], folder: Path) -> None:
+    process = get_context("spawn").Process(target=scenario, args=(folder,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def ask_for_what_is_not_there(folder: Path) -> None:
+    expect_nothing_there(Apart(), folder)
+
+
+def ask_while_another_waits(folder: Path) -> None:
+    apart = Apart()
+    waiting = Waiting(apart, folder)
+    expect_nothing_there(apart, folder)
     assert waiting.is_alive()
-    os.close(os.open(fifo, os.O_WRONLY))
+    os.close(os.open(waiting.fifo, os.O_WRONLY))
     waiting.join(10)
-    assert not waiting.is_alive()
+    assert waiting.error.startswith(f"direct access to {waiting.fifo}"), "a pipe cannot be flushed"
 
 
-def _flush_fifo(apart: Apart, fifo: Path) -> None:
-    with pytest.raises(Exception, match="fifo"):
-        apart.flush(str(fifo))
-
-
-def test_the_child_has_nothing_else_open(apart: Apart) -> None:
-    descriptors = Path(f"/proc/{apart.pid}/fd")
-    wait_until(lambda: len(list(descriptors.iterdir())) == 4, "it to let go", timeout=5, clock=SystemClock())
+def look_at_what_is_open(_: Path) -> None:
+    descriptors = Path(f"/proc/{Apart().pid}/fd")
+    wait_until(lambda: len(list(descriptors.iterdir())) == 4, "it to let go", timeout=20, clock=SystemClock())
     targets = sorted(str(each.readlink()).split(":")[0] for each in descriptors.iterdir())
     assert targets == ["/dev/null", "/dev/null", "/dev/null", "socket"]
+
+
+def ask_after_a_signal(folder: Path) -> None:
+    apart = Apart()
+    os.kill(apart.pid, signal.SIGTERM)
+    expect_nothing_there(apart, folder)
+
+
+def wait_while_it_ends(folder: Path) -> None:
+    """And of a thread: replication/threads.py makes it the agent's."""
+    apart, ended = Apart(), threading.Event()
+    threading.excepthook = lambda _: ended.set()
+    waiting = Waiting(apart, folder)
+    os.kill(apart.pid, signal.SIGKILL)
+    waiting.join(10)
+    assert "has ended" in waiting.error
+    assert ended.wait(10)
+
+
+def expect_nothing_there(apart: Apart, folder: Path) -> None:
+    with pytest.raises(NotFound, match="no-such-device"):
+        apart.flush(str(folder / "no-such-device"))
+
+
+class Waiting(threading.Thread):
+    """Flushes a pipe: to open it waits for somebody who writes."""
+
+    def __init__(self, apart: Apart, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self._apart, self.fifo, self.error = apart, folder / "fifo", ""
+        os.mkfifo(self.fifo)
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._apart.flush(str(self.fifo))
+        except KernelError as error:
+            self.error = str(error)
