@@ -13,6 +13,7 @@ from replication.clock import SystemClock, wait_until
 
 _SCRIPT = Path(__file__).with_name("guest.py")
 _INTERVAL = 0.25
+_starts = itertools.count(1)  # of all nodes: a machine outlives the Node that a test makes for it
 
 
 class Node:
@@ -21,7 +22,6 @@ class Node:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._numbers = itertools.count(1)
-        self._starts = itertools.count(1)
         self._folder = ""
         self._process: Spawned | None = None
 
@@ -31,7 +31,7 @@ class Node:
 
     def start(self) -> None:
         """Return once it takes requests."""
-        self._folder = f"/run/hold/{next(self._starts)}-{id(self)}"
+        self._folder = f"/run/hold/{next(_starts)}"
         self._process = self.machine.spawn([sys.executable, "-I", "-S", str(_SCRIPT), self._folder])
         wait_until(
             self._is_listening, f"{self.name} to listen", timeout=60, clock=SystemClock(), interval=0.3
