@@ -50,7 +50,7 @@ unit: setup-check ## tests that need neither root nor machines
 check: lint type unit check-generated ## lint, type, unit and check-generated: no root, under a minute
 
 .PHONY: test
-test: setup check ## check, then the tests on real kernels in QEMU machines (root)
+test: setup check mutants ## check, mutants, then the tests on real kernels in QEMU machines (root)
 	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=15 $(LAB_TESTS))
 
 .PHONY: simulate
@@ -58,7 +58,7 @@ simulate: setup-check ## the protocol enumerated DEEPER=1, then MINUTES=1 of ran
 	@$(PYTHON) -m tests.simulation --deeper $(DEEPER) --minutes $(MINUTES) --steps $(STEPS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: mutants
-mutants: setup-check ## mistakes made on purpose in the product: does the suite catch each? (minutes)
+mutants: setup-check ## mistakes made on purpose in the product: does the suite catch each?
 	$(call timed,mutants,$(PYTHON) -m tests.mutants.hunt)
 
 .PHONY: test-long
