@@ -9,6 +9,7 @@ from csi.requests import Create
 from csi.topology import find_preferred, find_required
 from replication.control.control import Control
 from replication.control.lifecycle import VolumeRequest
+from replication.control.settings import MINIMUM
 from replication.errors import AlreadyExists, InvalidRequest, OutOfRange, OutOfSpace
 from replication.model import Node, Phase, Pool, Volume
 
@@ -17,7 +18,7 @@ def to_request(wanted: Create, existing: Volume | None, control: Control) -> Vol
     """OutOfSpace when no node is where the volume must be; of one that exists, that is checked later."""
     pool = find_pool(wanted.storage_class.pool, control.pools.list())
     nodes = tuple(node for node in control.nodes.list() if node.name in pool.nodes)
-    count = wanted.storage_class.replica_count or pool.replica_count
+    count = _count_replicas(wanted, pool)
     cluster, places = control.store.cluster(), wanted.accessibility
     required = () if existing else find_required(places, nodes, cluster, single=count == 1)
     return VolumeRequest(
@@ -31,6 +32,18 @@ def to_request(wanted: Create, existing: Volume | None, control: Control) -> Vol
         spread=wanted.storage_class.spread,
         limits=wanted.storage_class.limits,
     )
+
+
+def _count_replicas(wanted: Create, pool: Pool) -> int:
+    count, minimum = (
+        wanted.storage_class.replica_count or pool.replica_count,
+        wanted.storage_class.min_in_sync,
+    )
+    if minimum and minimum > count:
+        raise InvalidRequest(
+            f"parameter {MINIMUM!r} ({str(minimum)!r}): the volume has {count} replicas; must be at most that"
+        )
+    return count
 
 
 def find_pool(name: str, pools: Iterable[Pool]) -> Pool:

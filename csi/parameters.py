@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from csi.capabilities import check_filesystem
+from replication.control.settings import MINIMUM
 from replication.control.tiers import TIERS
 from replication.errors import InvalidRequest
 from replication.model import NO_LIMITS, Limits
@@ -15,6 +16,7 @@ from replication.model import NO_LIMITS, Limits
 KUBERNETES_PREFIX = "csi.storage.k8s.io/"
 FILESYSTEM = KUBERNETES_PREFIX + "fstype"
 REPLICA_COUNTS = ("1", "3", "5")
+MINIMUMS = ("1", "2", "3", "4", "5")
 BOOLEANS = ("true", "false")
 LIMITS = {
     "readIOPS": "read_operations",
@@ -23,7 +25,7 @@ LIMITS = {
     "writeBandwidth": "write_bytes",
 }
 MUTABLE = ("tier", *LIMITS)
-KNOWN = ("pool", "replicas", "hyperconverged", "spread", "minInSyncReplicas", *MUTABLE, FILESYSTEM)
+KNOWN = ("pool", "replicas", "hyperconverged", "spread", MINIMUM, *MUTABLE, FILESYSTEM)
 
 OPERATIONS, BYTES = (100, 10**9), (1 << 20, 1 << 43)
 """The least and the most that a volume can be bounded to, per second."""
@@ -48,6 +50,7 @@ class StorageClass:
     filesystem: str = ""
     hyperconverged: bool = False
     spread: str = ""
+    min_in_sync: int | None = None
     limits: Limits = NO_LIMITS
 
     def to_record(self, filesystem: str) -> tuple[tuple[str, str], ...]:
@@ -57,6 +60,7 @@ class StorageClass:
             "filesystem": filesystem,
             "hyperconverged": "true" if self.hyperconverged else "",
             "spread": self.spread,
+            MINIMUM: str(self.min_in_sync or ""),
             "tier": self.limits.tier,
             **{key: str(value) if value else "" for key, value in limits.items()},
         }
@@ -71,8 +75,8 @@ def parse_storage_class(
     pool = parameters.get("pool", "")
     if needs_pool and not pool:
         raise InvalidRequest("parameter 'pool': missing; it names the pool that the volume is made from")
-    _choose(parameters, "minInSyncReplicas", ("1",))
     replicas = _choose(parameters, "replicas", REPLICA_COUNTS)
+    minimum = _choose(parameters, MINIMUM, MINIMUMS)
     filesystem = parameters.get(FILESYSTEM)
     return StorageClass(
         pool=pool,
@@ -80,6 +84,7 @@ def parse_storage_class(
         filesystem="" if filesystem is None else check_filesystem(filesystem, f"parameter {FILESYSTEM!r}"),
         hyperconverged=_choose(parameters, "hyperconverged", BOOLEANS) == "true",
         spread=_parse_spread(parameters),
+        min_in_sync=int(minimum) if minimum else None,
         limits=change_limits(_parse_limits(parameters, NO_LIMITS), mutable),
     )
 

@@ -7,7 +7,7 @@ from replication.control.executor import Executor
 from replication.control.rebuild import choose_tuning
 from replication.control.records import Records
 from replication.control.repair import Plan
-from replication.control.settings import Policy
+from replication.control.settings import find_minimum
 from replication.control.survey import Survey
 from replication.model import ArrayReport, Attachment, Volume
 from replication.tuning import Tuning
@@ -21,10 +21,6 @@ def plan_minimums(records: Records, survey: Survey) -> Plan:
         for v in survey.volumes.values()
         if v.min_in_sync != wanted[v.id]
     }
-
-
-def find_minimum(volume: Volume, policy: Policy) -> int:
-    return min(policy.min_in_sync_replicas, volume.replica_count)
 
 
 def _set_minimum(count: int, volume: Volume) -> Volume:

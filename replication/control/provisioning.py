@@ -19,6 +19,7 @@ from replication.control.placement import (
 from replication.control.policies import read_policies
 from replication.control.rebuild import find_refusal
 from replication.control.records import Records
+from replication.control.settings import find_minimum
 from replication.errors import FailedPrecondition, NotFound, OutOfRange, OutOfSpace, TrilithError, Unavailable
 from replication.model import Attachment, NodeFacts, Phase, Pool, Replica, ReplicaState, Volume, VolumeGroup
 
@@ -44,7 +45,7 @@ class Provisioning:
         wall = self._records.clock.wall()
         volume = lifecycle.new_volume(volume_id, request, count, places, wall)
         policy = read_policies(self._records.store)[pool.name]
-        volume = replace(volume, min_in_sync=min(policy.min_in_sync_replicas, count))
+        volume = replace(volume, min_in_sync=find_minimum(volume, policy))
         return self.make(self._records.store.add_volume(volume).volume)
 
     def make(self, volume: Volume) -> Volume:

@@ -4,8 +4,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from replication.errors import InvalidRequest
+from replication.model import Volume
 from replication.tuning import WRITE_LATENCY_BOUND
 
+MINIMUM = "minInSyncReplicas"  # key in a volume's parameters
 CLUSTER = ""  # name of the settings of the whole cluster; a pool's have its name
 
 
@@ -59,3 +61,9 @@ def check_settings(settings: Settings) -> Settings:
         if value is not None and not value >= lowest:
             raise InvalidRequest(f"{name} {value}: at least {lowest:g}")
     return settings
+
+
+def find_minimum(volume: Volume, policy: Policy) -> int:
+    """What was asked for when it was made, else what holds for its pool."""
+    asked = dict(volume.parameters).get(MINIMUM)
+    return min(int(asked) if asked else policy.min_in_sync_replicas, volume.replica_count)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from replication.control import insync
-from replication.control.settings import Settings
+from replication.control.settings import MINIMUM, Policy, Settings, find_minimum
 from replication.errors import Unavailable
 from replication.model import Attachment, MemberHealth
 from tests.unit.control.records import report, states_of, volume
@@ -66,3 +66,9 @@ def test_nobody_attaches_with_too_few_and_those_that_are_left_out_are_brought_ba
 def test_a_new_volume_has_the_pools_minimum_but_no_more_than_replicas() -> None:
     lab = make(9)
     assert lab.record().min_in_sync == 3
+
+
+def test_what_was_asked_for_with_the_volume_rules_over_the_pools() -> None:
+    asked = volume("iii", parameters=((MINIMUM, "2"),))
+    assert [find_minimum(asked, Policy(min_in_sync_replicas=pools)) for pools in (1, 3)] == [2, 2]
+    assert find_minimum(volume("i", parameters=((MINIMUM, "2"),), replica_count=1), Policy()) == 1

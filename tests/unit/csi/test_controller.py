@@ -86,6 +86,7 @@ def test_a_volume_within_the_range_will_do(
         ({"capacity_range": capacity(512 * MIB)}, "size"),
         ({"capacity_range": capacity(0, 128 * MIB)}, "size"),
         ({"parameters": {"pool": "nvme", "replicas": "1"}}, "replicas"),
+        ({"parameters": {"pool": "nvme", "minInSyncReplicas": "2"}}, "minInSyncReplicas"),
         ({"volume_capabilities": [mount("xfs")]}, "filesystem"),
     ],
 )
@@ -104,6 +105,7 @@ def test_the_same_name_for_something_else_is_refused(
         ({"volume_capabilities": [mount(mode=MODE.MULTI_NODE_MULTI_WRITER)]}, CODE.INVALID_ARGUMENT),
         ({"parameters": {"pool": "nvme", "tier": "gold"}}, CODE.INVALID_ARGUMENT),
         ({"parameters": {"pool": "unknown"}}, CODE.INVALID_ARGUMENT),
+        ({"parameters": {"pool": "nvme", "minInSyncReplicas": "4"}}, CODE.INVALID_ARGUMENT),
         ({"parameters": {"pool": "nvme", "spread": "rack"}}, CODE.RESOURCE_EXHAUSTED),
         ({"capacity_range": capacity(0, 8 * MIB)}, CODE.OUT_OF_RANGE),
         ({"mutable_parameters": {"foo": "bar"}}, CODE.INVALID_ARGUMENT),

@@ -15,7 +15,7 @@ def test_everything_that_can_be_said() -> None:
         "replicas": "3",
         "hyperconverged": "true",
         "spread": "topology.kubernetes.io/region",
-        "minInSyncReplicas": "1",
+        "minInSyncReplicas": "2",
         "tier": "basic",
         "readIOPS": "20k",
         "writeIOPS": "500",
@@ -26,10 +26,11 @@ def test_everything_that_can_be_said() -> None:
     }
     limits = Limits("basic", 20_000, 500, 64 << 20, 10_000_000)
     parsed = parse_storage_class(given, {})
-    assert parsed == StorageClass("nvme", 3, "xfs", True, "topology.kubernetes.io/region", limits)
+    assert parsed == StorageClass("nvme", 3, "xfs", True, "topology.kubernetes.io/region", 2, limits)
     assert parsed.to_record("xfs") == (
         ("filesystem", "xfs"),
         ("hyperconverged", "true"),
+        ("minInSyncReplicas", "2"),
         ("readBandwidth", "67108864"),
         ("readIOPS", "20000"),
         ("spread", "topology.kubernetes.io/region"),
@@ -59,7 +60,7 @@ def test_all_but_the_pool_may_be_left_out() -> None:
         ({"pool": "p", "hyperconverged": "yes"}, r"\('yes'\): must be one of true, false"),
         ({"pool": "p", "spread": "a b"}, "'spread' .* must be the key of a label"),
         ({"pool": "p", "spread": ""}, "'spread'"),
-        ({"pool": "p", "minInSyncReplicas": "2"}, r"\('2'\): must be one of 1"),
+        ({"pool": "p", "minInSyncReplicas": "0"}, r"\('0'\): must be one of 1, 2, 3, 4, 5"),
         ({"pool": "p", "tier": "gold"}, r"'tier' \('gold'\): must be one of basic, standard, premium"),
         ({"pool": "p", "readIOPS": "99"}, r"'readIOPS' \('99'\): must be operations per second"),
         ({"pool": "p", "writeIOPS": "-1"}, "'writeIOPS'"),
