@@ -4,17 +4,8 @@ One bitmap chunk of the volume is followed. What a disk holds there is a number,
 so that two disks are equal when their numbers are. `allowed` are the numbers that a replica in sync may hold:
 the newest acknowledged write, and those issued since and not acknowledged.
 
-What md does, and not what one would wish:
-
-* the first write to a clean chunk waits for the bits on *all* members before any data goes out;
-* bits are cleared when all members are there and nothing is on its way, flushed or not; a bit outlives every
-  flush that is called fresh (docs/adr/0006);
-* an array forgets the bits on its members at assembly, but for those that it is given; * a resync copies
-what is marked from the first slot that is not write-mostly, and reads go to slot 0 meanwhile; * a
-recovering member gets new writes, and a recovery by bitmap copies what is marked and nothing else; * a
-member that does not answer makes writes wait only if a hold layer is under it (`Ways.hold`); * a fence ends
-what the target has accepted only if it drains (`Ways.drain`); * a request that was on its way when a
-connection broke is sent again over the next one (`Ways.orderly`).
+What kernels do, and not what one would wish, is listed in shown.py, each with
+the test of a real one that shows it.
 """
 
 from collections.abc import Iterable
