@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from replication.clock import SystemClock
 from replication.control.control import Control, build_control
+from replication.control.reconciler import Reconciler
 from replication.control.store.sqlite import SqliteStore
 from replication.control.volumes import VolumeRequest
 from replication.model import Node
@@ -67,7 +68,7 @@ def _connect(identity: Identity, node: Node) -> NodeApi:
 
 
 def operate(control: Control, operation: str, words: list[str]) -> None:
-    """As the command line and CSI do."""
+    """As the command line and CSI do; `repair` is a pass of `trilith control run`."""
     volumes = control.volumes
     if operation == "create":
         volumes.create(VolumeRequest(words[0], int(words[1]), words[2]))
@@ -77,6 +78,8 @@ def operate(control: Control, operation: str, words: list[str]) -> None:
         volumes.detach(words[0])
     elif operation == "delete":
         volumes.delete(words[0])
+    elif operation == "repair":
+        Reconciler(control, SystemClock()).run_once()
     else:
         raise ValueError(operation)
 

@@ -7,6 +7,7 @@ import fcntl
 import subprocess  # noqa: TID251 - a control plane that kills itself
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from hack.lab.paths import REPOSITORY
 from replication.clock import SystemClock
 from replication.control.reconciler import Reconciler
 from replication.control.volumes import VolumeRequest
-from replication.model import MIB, ReplicaState
-from tests.lab.stand import POOL, Stand
-from tests.lab.stories.told import tell
+from replication.model import MIB, ReplicaState, Volume
+from tests.lab.stand import POOL, Checked, Stand, dump, wait_for
+from tests.lab.stories.told import end, tell
+from tests.lab.test_bad_days import answers
 
 pytestmark = pytest.mark.lab
 SIZE_BYTES = 16 * MIB
@@ -73,6 +75,69 @@ def test_attach_and_detach_killed_anywhere(stand: Stand, when: str) -> None:
     stand.control.volumes.detach(volume.id)
     stand.assert_replicas_equal(volume)
     stand.remove(volume)
+
+
+@pytest.mark.long
+def test_a_rebuild_killed_anywhere(stand: Stand) -> None:
+    """The next control plane brings the replica back; nothing fails meanwhile."""
+    volume, deaths = stand.create("rebuilt"), 0
+    with stand.writing(volume, "m1") as checked:
+        while rebuild_killed(stand, volume, checked, deaths):
+            deaths += 1
+        stall, verdict = checked.collector.stall(), checked.finish()
+    print(f"killed at {deaths} calls")
+    tell("control-killed-in-rebuild", verdict, stall, 0.0)
+    assert deaths >= 4, "the record, the export, the array, and the record again"
+    end(stand, volume, verdict)
+
+
+def rebuild_killed(stand: Stand, volume: Volume, checked: Checked, calls: int) -> bool:
+    """Whether it was; m3's replica was stale before, and is in sync again."""
+    m3 = stand.machine("m3")
+    m3.cut()
+    stand.wait_for_state(volume, "m3", ReplicaState.STALE)
+    checked.wait_for_writes(100)
+    stand.kill_control()
+    m3.heal()
+    wait_for(partial(answers, stand, "m3"), "m3 to answer")
+    killed = die(stand, "during", calls, "repair")
+    assert locks_are_free(stand)
+    stand.start_control()
+    stand.wait_until_redundant(volume)
+    return killed
+
+
+@pytest.mark.long
+def test_a_fence_killed_anywhere(stand: Stand) -> None:
+    """Of a consumer that does not answer: a repeat ends it, and the volume is used elsewhere."""
+    volume, deaths = stand.create("fenced"), 0
+    while fence_killed(stand, volume, deaths):
+        deaths += 1
+    print(f"killed at {deaths} calls")
+    assert deaths >= 3, "the record, the fences, and the record again"
+    end(stand, volume)
+
+
+def fence_killed(stand: Stand, volume: Volume, calls: int) -> bool:
+    """Whether it was; the volume was in use on m1 before, and is detached and redundant again."""
+    m1 = stand.machine("m1")
+    with stand.writing(volume, "m1") as lost:
+        lost.wait_for_writes(200)
+        stand.kill_control()
+        m1.freeze()
+        killed = die(stand, "during", calls, "detach", volume.id)
+        assert locks_are_free(stand)
+        stand.start_control()
+        stand.control.volumes.detach(volume.id, "m1")
+        device = stand.control.volumes.attach(volume.id, "m2")
+        verdict = lost.collector.judge(dump(stand.machine("m2"), device))
+        m1.thaw()
+        redundant = stand.wait_until_redundant(volume)
+        tell(f"control-killed-in-fence-{calls}", verdict, lost.collector.stall(), redundant)
+        assert (verdict.lost, lost.collector.errors()) == ((), [])
+    m1.wait_until_succeeds(f"! test -e /sys/block/md_{volume.id}")
+    stand.control.volumes.detach(volume.id)
+    return killed
 
 
 def test_writes_wait_for_a_control_plane_that_is_dead(stand: Stand) -> None:
