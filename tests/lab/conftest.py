@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from hack.lab import evidence
 from hack.lab.cluster import Cluster
 from hack.lab.errors import LabError
 from hack.lab.network import enter_private_network
-from tests.lab import evidence
 from tests.lab.stand import Stand, Stands
 from tests.lab.stories.told import find_told
 

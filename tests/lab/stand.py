@@ -10,37 +10,38 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 from hack.checker.collector import Collector, Verdict
+from hack.lab.checking import dump, start_writer
 from hack.lab.cluster import Cluster
 from hack.lab.network import HOST_ADDRESS
-from hack.lab.paths import REPOSITORY
+from hack.lab.remains import find_unsound, sum_replicas, traces
 from hack.lab.site import Site
-from hack.lab.vm import Machine, Spawned
+from hack.lab.vm import Machine
 from replication.clock import SystemClock, wait_until
 from replication.control.control import Control, build_control
-from replication.control.insync import check
 from replication.control.reconciler import Reconciler
 from replication.control.volumes import VolumeRequest
 from replication.errors import TimedOut
-from replication.layout import DATA_OFFSET_BYTES
-from replication.model import MIB, Attachment, Node, Phase, ReplicaState, Volume
+from replication.model import MIB, Node, ReplicaState, Volume
 from replication.pki import read_identity
 from replication.rpc.client import NodeClient
 from replication.rpc.contract import NodeApi
 
+__all__ = [
+    "PATIENCE",
+    "POOL",
+    "Checked",
+    "Interception",
+    "Stand",
+    "Stands",
+    "dump",
+    "start_writer",
+    "traces",
+    "wait_for",
+]
+
 POOL = "nvme"
-WRITERS, BLOCKS_PER_WRITER = 8, 64
 PATIENCE = 120.0  # seconds for what the control plane does unasked
 _CLOCK = SystemClock()
-
-_TRACES = """
-ls /sys/kernel/config/nvmet/subsystems /sys/kernel/config/nvmet/hosts | grep trilith
-ls -d /sys/block/md*
-cat /sys/block/dm-*/dm/name | grep ^trilith-
-cat /sys/class/nvme/*/subsysnqn | grep trilith
-grep -e /dev/md -e /run/pods /proc/mounts
-true
-"""
-_LOGICAL_VOLUMES = "cat /sys/block/dm-*/dm/name | grep ^trilith_ | sed -e 's/.*-//'; true"
 
 
 class Checked:
@@ -180,16 +181,7 @@ class Stand:
 
     def assert_sound(self) -> None:
         """Every record is consistent, and the machines have what the records name and nothing else."""
-        volumes = self.control.volumes.list()
-        for volume in volumes:
-            assert volume.phase is Phase.READY
-            assert volume.attachment in {Attachment.DETACHED, Attachment.ATTACHED}
-            assert check(volume) == ()
-        attached = any(volume.attachment is Attachment.ATTACHED for volume in volumes)
-        for machine in self.cluster.machines:
-            named = {f"{v.id}_{r.id}" for v in volumes for r in v.replicas if r.node == machine.name}
-            assert logical_volumes(machine) == named, machine
-            assert attached or traces(machine) == "", machine
+        assert tuple(find_unsound(self.control, self.cluster.machines)) == ()
 
     def wait_until_sound(self, timeout: float = PATIENCE) -> None:
         """What the control plane does unasked has been done."""
@@ -206,12 +198,7 @@ class Stand:
 
     def assert_replicas_equal(self, volume: Volume) -> None:
         """Byte for byte, on their own machines. Nobody may be writing."""
-        size = self.control.volumes.get(volume.id).size_bytes // MIB
-        sums = {}
-        for replica in volume.replicas:
-            path = f"/dev/{replica.volume_group}/{volume.id}_{replica.id}"
-            copy = f"dd if={path} bs=1M skip={DATA_OFFSET_BYTES // MIB} count={size} iflag=direct"
-            sums[replica.node] = self.machine(replica.node).succeed(f"{copy} status=none | md5sum")
+        sums = sum_replicas(self.control, self.cluster.machines, volume)
         assert len(set(sums.values())) == 1, sums
 
 
@@ -287,27 +274,6 @@ class Stands:
         if self._stand is not None:
             stand, self._stand = self._stand, None
             stand.__exit__()
-
-
-def start_writer(machine: Machine, device: str, endpoint: str) -> Spawned:
-    program = f"{REPOSITORY}/hack/checker/writer.py"
-    words = [program, device, endpoint, str(WRITERS), str(BLOCKS_PER_WRITER)]
-    return machine.spawn(["python3", "-I", "-S", *words])
-
-
-def dump(machine: Machine, device: str) -> str:
-    """What every block of the checker holds."""
-    program = f"{REPOSITORY}/hack/checker/dump.py"
-    return machine.succeed(f"python3 -I -S {program} {device} {WRITERS * BLOCKS_PER_WRITER}", timeout=120)
-
-
-def traces(machine: Machine) -> str:
-    """What there is of attachments on it: exports, connections, arrays, hold layers, mounts."""
-    return machine.succeed(f"({_TRACES}) 2>/dev/null").strip()
-
-
-def logical_volumes(machine: Machine) -> set[str]:
-    return set(machine.succeed(f"({_LOGICAL_VOLUMES}) 2>/dev/null").split())
 
 
 def runs_agent(machine: Machine) -> bool:

@@ -1,0 +1,58 @@
+"""What lies on the lab's machines, against what the records say."""
+
+from collections.abc import Iterator, Sequence
+
+from hack.lab.vm import Machine
+from replication.control.control import Control
+from replication.control.insync import check
+from replication.layout import DATA_OFFSET_BYTES
+from replication.model import MIB, Attachment, Phase, Volume
+
+_TRACES = """
+ls /sys/kernel/config/nvmet/subsystems /sys/kernel/config/nvmet/hosts | grep trilith
+ls -d /sys/block/md*
+cat /sys/block/dm-*/dm/name | grep ^trilith-
+cat /sys/class/nvme/*/subsysnqn | grep trilith
+grep -e /dev/md -e /run/pods /proc/mounts
+true
+"""
+_LOGICAL_VOLUMES = "cat /sys/block/dm-*/dm/name | grep ^trilith_ | sed -e 's/.*-//'; true"
+_SETTLED = {Attachment.DETACHED, Attachment.ATTACHED}
+
+
+def traces(machine: Machine) -> str:
+    """What there is of attachments on it: exports, connections, arrays, hold layers, mounts."""
+    return machine.succeed(f"({_TRACES}) 2>/dev/null").strip()
+
+
+def logical_volumes(machine: Machine) -> set[str]:
+    return set(machine.succeed(f"({_LOGICAL_VOLUMES}) 2>/dev/null").split())
+
+
+def find_unsound(control: Control, machines: Sequence[Machine]) -> Iterator[str]:
+    """Records that are not consistent or not settled, and machines that do not have just what these name."""
+    volumes = control.volumes.list()
+    for volume in volumes:
+        if volume.phase is not Phase.READY or volume.attachment not in _SETTLED:
+            yield f"volume {volume.name} is {volume.phase} and {volume.attachment}"
+        yield from (f"volume {volume.name}: {reason}" for reason in check(volume))
+    attached = any(volume.attachment is Attachment.ATTACHED for volume in volumes)
+    for machine in machines:
+        named = {f"{v.id}_{r.id}" for v in volumes for r in v.replicas if r.node == machine.name}
+        found = logical_volumes(machine)
+        if found != named:
+            yield f"{machine.name} has the logical volumes {sorted(found)}, not {sorted(named)}"
+        if not attached and (left := traces(machine)):
+            yield f"{machine.name} still has {left}"
+
+
+def sum_replicas(control: Control, machines: Sequence[Machine], volume: Volume) -> dict[str, str]:
+    """A checksum of each replica's bytes by node, read there. Nobody may be writing."""
+    size = control.volumes.get(volume.id).size_bytes // MIB
+    by_name = {machine.name: machine for machine in machines}
+    sums = {}
+    for replica in volume.replicas:
+        path = f"/dev/{replica.volume_group}/{volume.id}_{replica.id}"
+        copy = f"dd if={path} bs=1M skip={DATA_OFFSET_BYTES // MIB} count={size} iflag=direct"
+        sums[replica.node] = by_name[replica.node].succeed(f"{copy} status=none | md5sum")
+    return sums
