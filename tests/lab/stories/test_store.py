@@ -1,0 +1,59 @@
+"""The store does not answer, just when a replica is lost."""
+
+import contextlib
+import subprocess  # noqa: TID251 - a process that keeps the store's lock
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from replication.model import ReplicaState
+from tests.lab.stand import Stand
+from tests.lab.stories.told import end, tell
+
+pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
+RELEASED_AFTER = 10.0  # seconds: what is tried again every 5.2 s at most is done, and writes go on
+_LOCK = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("seconds", [20.0, pytest.param(60.0, marks=pytest.mark.long)])
+def test_writes_wait_for_a_store_that_is_locked(stand: Stand, seconds: float) -> None:
+    """By another process, for longer than SQLite waits: nothing fails, nothing has to be started again."""
+    volume = stand.create("locked")
+    m3 = stand.machine("m3")
+    with stand.writing(volume, "m1") as checked:
+        with locked(stand.site.state / "state.db"):
+            checked.wait_for_writes(200)
+            m3.crash()
+            checked.wait_until_waiting()
+            checked.assert_waiting(seconds)
+            assert stand.state(volume, "m3") is ReplicaState.IN_SYNC, "nothing can be recorded"
+        checked.wait_for_writes(200, RELEASED_AFTER)
+        assert stand.state(volume, "m3") is ReplicaState.STALE
+        assert stand.daemon.poll() is None, "the control plane has lived through it"
+        stall = checked.collector.stall()
+        stand.revive(m3)
+        redundant = stand.wait_until_redundant(volume)
+        verdict = checked.finish()
+    tell(f"store-locked-{seconds:g}", verdict, stall, redundant)
+    end(stand, volume, verdict)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else writes to the SQLite file at `path`."""
+    argv = [sys.executable, "-c", _LOCK, str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeper:
+        assert keeper.stdout is not None
+        assert keeper.stdout.readline() == "locked\n"
+        try:
+            yield
+        finally:
+            keeper.communicate()
