@@ -165,7 +165,7 @@ class Agent:
         with array.lock:
             for joint in array.members.values():
                 self._members.resize(joint, size_bytes)
-            if read_array(self._machine.tree, volume_id).component_size_bytes < size_bytes:
+            if read_array(self._machine.tree, volume_id).component_size_bytes <= size_bytes:
                 md.grow(self._machine.tree, volume_id, size_bytes)
         self._staging.grow(volume_id)
 

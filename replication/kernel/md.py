@@ -187,16 +187,46 @@ def _write_if_there(tree: Tree, name: str, value: str) -> None:
 def grow(tree: Tree, name: str, component_size_bytes: int) -> None:
     """Every member's device has grown already. Repeatable. md resyncs the new part; what is below goes on.
 
+    md marks the new part in memory only (__bitmap_resize), and no write to it marks it on the disks then:
+    whoever has the array next would not know what a member missed. So we set the bits, in an array that is
+    frozen until then. If we die before, a repeat finds it frozen, and the resync owed.
+
     FailedPrecondition while a member's device is too small, or another resync or recovery runs.
     """
     state = read_array(tree, name)
-    if state.component_size_bytes == component_size_bytes:
+    if state.component_size_bytes != component_size_bytes:
+        _enlarge(tree, state, component_size_bytes)
+    elif state.sync_action != "frozen":
         return
+    _mark_owed(tree, name)
+    tree.write(f"{array_path(name)}/sync_action", "idle")
+
+
+def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int) -> None:
+    """The array is frozen afterwards."""
+    if state.sync_action not in {"idle", "frozen"}:
+        raise FailedPrecondition(f"array {state.name} is resyncing or recovering")
     for member in state.members:
         _check_fits(tree, member.kname, component_size_bytes)
     for member in state.members:
-        tree.write(f"{member_path(name, member.kname)}/size", component_size_bytes // 1024)
-    _write_unless_syncing(tree, name, "component_size", component_size_bytes // 1024)
+        tree.write(f"{member_path(state.name, member.kname)}/size", component_size_bytes // 1024)
+    tree.write(f"{array_path(state.name)}/sync_action", "frozen")
+    try:
+        _write_unless_syncing(tree, state.name, "component_size", component_size_bytes // 1024)
+    except (KernelError, FailedPrecondition):
+        tree.write(f"{array_path(state.name)}/sync_action", "idle")
+        raise
+
+
+def _mark_owed(tree: Tree, name: str) -> None:
+    """Set the bits of all that md owes a resync of."""
+    state = read_array(tree, name)
+    if state.resync_start is None:
+        return
+    first = state.resync_start * blockdev.SECTOR_BYTES // state.bitmap_chunk_bytes
+    last = -(-state.component_size_bytes // state.bitmap_chunk_bytes) - 1
+    for text in format_set_bits(((first, last),)):
+        tree.write(f"{array_path(name)}/bitmap_set_bits", text)
 
 
 def _write_unless_syncing(tree: Tree, name: str, attribute: str, value: str | int) -> None:

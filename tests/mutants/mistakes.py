@@ -361,6 +361,8 @@ MUTANTS = (
            (INSYNC,)),
     Mutant("bitmap not carried over at assembly", "replication.kernel.md:_set_bits", _returns(None),
            (f"{MD}::test_nothing_can_be_written_before_the_bits_are_set",)),
+    Mutant("what has grown is marked in memory alone", "replication.kernel.md:_mark_owed", _returns(None),
+           (f"{MD}::test_what_has_grown_is_marked_on_the_disks_before_the_resync_of_it_begins",)),
     Mutant("no bitmap carried over", "replication.kernel.bitmap:unite", _returns(()),
            (ENUMERATION, SIMULATION)),
     Mutant("one member's bitmap carried over", "replication.kernel.bitmap:unite", first_bitmap_only,

@@ -260,6 +260,23 @@ def test_growing_keeps_the_chunk_and_what_is_there(local: Stand) -> None:
     assert [local.read(replica, 0) for replica in local.replicas] == [b"1"] * 3
 
 
+def test_what_grew_while_a_member_is_away_is_known_to_whoever_has_the_array_next(local: Stand) -> None:
+    """md marks it in memory alone, and a write to it then marks nothing on the disks (__bitmap_resize)."""
+    away = local.replicas[2]
+    local.start(0, 1)
+    larger = DATA + (32 << 20)
+    local.grow(larger)
+    last = larger // CHUNK - 1
+    local.write(last, b"z")
+    bits = bitmap.unite(bitmap.read_bits(each.disk, larger, CHUNK) for each in local.replicas[:2])
+    assert bits[-1][1] == last
+    md.stop(local.tree, local.name)
+    md.assemble(local.tree, replace(local.spec(0, 1, bits=bits), component_size_bytes=larger))
+    md.activate(local.tree, local.name, time_base_seconds=1)
+    local.rejoin(away, use_bitmap=True)
+    assert local.read(away, last) == b"z"
+
+
 def test_a_half_built_array_is_built_anew(local: Stand) -> None:
     local.tree.write("/sys/module/md_mod/parameters/new_array", f"md_{local.name}")
     local.tree.write(f"{md_state.array_path(local.name)}/metadata_version", "external:trilith")

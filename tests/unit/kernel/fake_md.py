@@ -16,6 +16,7 @@ class FakeMd(FakeTree):
         self.path("/sys/block").mkdir(parents=True)
         self._flags: dict[str, set[str]] = {}
         self.set_bits: list[str] = []
+        self._sizes: dict[str, int] = {}  # KiB
         self.busy_removals = 0  # how many more times `remove` is refused
         self.open = False
         self.busy: set[str] = set()  # attributes that a running resync keeps from being written
@@ -121,12 +122,15 @@ class FakeMd(FakeTree):
 
     def _set_bits(self, base: str, value: str) -> None:
         self.set_bits.append(value)
-        if value:  # md takes set bits for a resync owed
+        if value and self.read(f"{base}/resync_start") == "none":  # md takes set bits for a resync owed
             self.put(f"{base}/resync_start", "128")
 
     def _component_size(self, base: str, value: str) -> None:
         if any(int(self.read(f"{member}/size")) < int(value) for member in self._members(base)):
             refuse_with(28, "component_size")
+        old, self._sizes[base] = self._sizes.get(base, 0), int(value)
+        if self._running(base) and old < int(value):
+            self.put(f"{base}/resync_start", str(2 * old))
 
     def _members(self, base: str) -> list[str]:
         return [f"{base}/{name}" for name in self.names(base) if name.startswith("dev-")]

@@ -10,6 +10,7 @@ from replication.kernel.md_state import Progress
 from tests.unit.kernel.fake_md import FakeMd
 
 SIZE = 60 << 20
+CHUNK = 65536
 BASE = "/sys/block/md_v1/md"
 
 
@@ -149,6 +150,56 @@ def test_growing_sets_every_member_before_the_array(tree: FakeMd) -> None:
         md.grow(tree, "v1", 2 * SIZE)
     state = md_state.read_array(tree, "v1")
     assert {each.size_bytes for each in state.members} == {2 * SIZE} == {state.component_size_bytes}
+
+
+def test_what_has_grown_is_marked_on_the_disks_before_the_resync_of_it_begins(tree: FakeMd) -> None:
+    """md marks it in memory alone."""
+    start(tree)
+    md.grow(tree, "v1", 2 * SIZE)
+    assert tree.set_bits == [f"{SIZE // CHUNK}-{2 * SIZE // CHUNK - 1}"]
+    writes = [(name.removeprefix(f"{BASE}/"), value) for name, value in tree.written]
+    assert writes[-4:] == [
+        ("sync_action", "frozen"),
+        ("component_size", str(2 * SIZE // 1024)),
+        ("bitmap_set_bits", tree.set_bits[0]),
+        ("sync_action", "idle"),
+    ]
+
+
+def test_growing_again_marks_what_whoever_died_before_left_unmarked(tree: FakeMd) -> None:
+    start(tree)
+    md.grow(tree, "v1", 2 * SIZE)
+    marked = tree.set_bits.pop()
+    tree.put(f"{BASE}/sync_action", "frozen")
+    md.grow(tree, "v1", 2 * SIZE)
+    assert tree.set_bits == [marked]
+    assert md_state.read_array(tree, "v1").sync_action == "idle"
+    md.grow(tree, "v1", 2 * SIZE)
+    assert tree.set_bits == [marked]
+
+
+def test_an_array_that_did_not_grow_is_not_left_frozen(tree: FakeMd) -> None:
+    start(tree)
+    tree.busy.add("component_size")
+    with pytest.raises(FailedPrecondition, match="resyncing or recovering"):
+        md.grow(tree, "v1", 2 * SIZE)
+    assert (md_state.read_array(tree, "v1").sync_action, tree.set_bits) == ("idle", [])
+
+
+def test_a_recovery_is_not_interrupted_by_growing(tree: FakeMd) -> None:
+    start(tree)
+    tree.put(f"{BASE}/sync_action", "recover")
+    with pytest.raises(FailedPrecondition, match="resyncing or recovering"):
+        md.grow(tree, "v1", 2 * SIZE)
+    assert md_state.read_array(tree, "v1").sync_action == "recover"
+
+
+def start(tree: FakeMd) -> None:
+    """An array whose members have room to grow."""
+    md.assemble(tree, spec())
+    md.activate(tree, "v1")
+    for kname in ("dm-0", "dm-1", "dm-2"):
+        tree.put(f"/sys/class/block/{kname}/size", str(4 * SIZE // 512))
 
 
 @pytest.mark.parametrize("attribute", ["sync_action", "component_size"])
