@@ -48,6 +48,18 @@ class Faults:
         """The control plane hears its agent again."""
         self.succeed("tc qdisc del dev eth0 clsact")
 
+    def cut_from(self: _Commands, *addresses: str) -> None:
+        """Nothing passes between it and the machines there, in both directions, until `heal_from`."""
+        self.succeed("tc qdisc add dev eth0 clsact")
+        for address in addresses:
+            for way, end in (("egress", "dst"), ("ingress", "src")):
+                match = f"match ip {end} {address}/32"
+                self.succeed(f"tc filter add dev eth0 {way} protocol ip u32 {match} action drop")
+
+    def heal_from(self: _Commands) -> None:
+        """It reaches them again."""
+        self.succeed("tc qdisc del dev eth0 clsact")
+
     def freeze(self: _Commands) -> None:
         """Nothing in it goes on, and nobody is told, until `thaw`; no command gets through."""
         qmp.execute(self.hardware.monitor, "stop", {})

@@ -76,6 +76,8 @@ def operate(control: Control, operation: str, words: list[str]) -> None:
         volumes.attach(words[0], words[1])
     elif operation == "detach":
         volumes.detach(words[0])
+    elif operation == "expand":
+        volumes.expand(words[0], int(words[1]))
     elif operation == "delete":
         volumes.delete(words[0])
     elif operation == "repair":

@@ -16,13 +16,14 @@ from hack.lab.paths import REPOSITORY
 from replication.clock import SystemClock
 from replication.control.reconciler import Reconciler
 from replication.control.volumes import VolumeRequest
-from replication.model import MIB, ReplicaState, Volume
+from replication.model import MIB, Phase, ReplicaState, Volume
 from tests.lab.stand import POOL, Checked, Stand, dump, wait_for
 from tests.lab.stories.told import end, tell
 from tests.lab.test_bad_days import answers
 
 pytestmark = pytest.mark.lab
 SIZE_BYTES = 16 * MIB
+GROWTH_BYTES = 4 * MIB
 MOST_CALLS = 80
 LONGER_THAN_KEEP_ALIVE = 15.0  # seconds: the connection breaks and its path fails
 LONG = [pytest.param(when, marks=pytest.mark.long) for when in ("before", "any")]
@@ -138,6 +139,31 @@ def fence_killed(stand: Stand, volume: Volume, calls: int) -> bool:
     m1.wait_until_succeeds(f"! test -e /sys/block/md_{volume.id}")
     stand.control.volumes.detach(volume.id)
     return killed
+
+
+def test_expand_killed_anywhere(stand: Stand, when: str) -> None:
+    """A repeat ends it, under writes that do not notice."""
+    stand.kill_control()
+    volume = stand.create("grown")
+    expand, size = Sweep(stand, when), volume.size_bytes
+    with stand.writing(volume, "m1") as checked:
+        while expand.goes_on:
+            size += GROWTH_BYTES
+            expand.kill("expand", volume.id, str(size))
+            grown = stand.control.volumes.expand(volume.id, size)
+            assert (grown.phase, grown.size_bytes, grown.target_size_bytes) == (Phase.READY, size, 0)
+            assert int(checked.machine.succeed(["blockdev", "--getsize64", checked.device])) == size
+            checked.wait_for_writes(20)
+        stall = checked.collector.stall()
+        stand.start_control()
+        redundant = stand.wait_until_redundant(volume)
+        verdict = checked.finish()
+    print(f"killed {when}: expand at {expand.deaths} calls")
+    assert expand.deaths >= 5, "three replicas, the array, and the record before and after"
+    tell(f"expand-killed-{when}", verdict, stall, redundant)
+    assert verdict.lost == ()
+    stand.assert_replicas_equal(volume)
+    stand.remove(volume)
 
 
 def test_writes_wait_for_a_control_plane_that_is_dead(stand: Stand) -> None:
