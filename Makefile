@@ -74,6 +74,10 @@ stories: setup ## the failure stories on real kernels, and the table of what the
 stories-long: setup ## those that are too slow for every run (root)
 	$(call timed,long stories,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=15 $(STORIES))
 
+.PHONY: soak
+soak: setup ## random faults for MINUTES=1 on NODES=3 under checked writes, the same ones again with SEED= (root)
+	@$(PYTHON) -m hack.soak --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
+
 .PHONY: demo
 demo: setup ## a cluster that loses a node while somebody writes (root)
 	@$(PYTHON) -m hack.demo
