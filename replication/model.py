@@ -61,6 +61,7 @@ class Replica:
     since: float = 0.0  # wall clock of the last change of state
     as_of: int = 0  # version of the record in which its state changed last
     leaving: bool = False  # to be replaced, though nothing is wrong with it: its place is to be emptied
+    marked: int = 0  # version of the record that its header has at least: what is older is an old copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +279,7 @@ class PrepareSpec:
     epoch: int
     record_version: int
     consumer: Consumer | None  # None: nobody reaches it over the network
+    marked: int = 0  # version of the record that its header has at least
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class Replicas:
             place = self._storage.get_place(spec.volume_id, spec.replica_id)
             head = self._get_header(place)
             self._check_epoch(head, spec.epoch)
+            self._check_age(head, spec.marked)
             name = self._export_name(spec) if spec.consumer else ""
             self._fence(spec.volume_id, spec.replica_id, keep=name)
             marked = replace(head, epoch=spec.epoch, record_version=spec.record_version)
@@ -125,6 +126,13 @@ class Replicas:
         if epoch < head.epoch:
             seen = f"replica {head.replica_id} of {head.volume_id} has seen epoch {head.epoch}"
             raise StaleEpoch(f"{seen}, {epoch} is over")
+
+    def _check_age(self, head: Header, marked: int) -> None:
+        if head.record_version < marked:
+            seen = f"record version {head.record_version} in its header, and has had {marked}"
+            raise DataLoss(
+                f"replica {head.replica_id} of {head.volume_id} has {seen}: its disk is an old copy of itself"
+            )
 
     def _export_name(self, spec: PrepareSpec) -> str:
         name = ExportName(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from replication.control import insync
 from replication.control.executor import Executor
@@ -71,9 +72,7 @@ class Attaching:
         volume = begun.volume
         answers = self._executor.prepare_all(begun, insync.in_sync(volume))
         start = choose_start(volume, answers)
-        admitted = self._records.change(
-            volume.id, lambda v: insync.admit(v, volume.epoch, start.ready, start.left_out)
-        )
+        admitted = self._records.change(volume.id, partial(_admit, begun, start))
         self._tell_left_out(volume, start)
         _require_enough(admitted.volume)
         prepared = {key: answer for key, answer in answers.items() if isinstance(answer, Prepared)}
@@ -120,6 +119,11 @@ class Attaching:
             self._executor.abandon(node, volume.id, volume.epoch)
         except TrilithError as error:
             self._records.tell(volume, "not-abandoned", f"epoch {volume.epoch} on node {node}: {error}")
+
+
+def _admit(begun: Versioned, start: Start, volume: Volume) -> Volume:
+    admitted = insync.admit(volume, begun.volume.epoch, start.ready, start.left_out)
+    return insync.mark(admitted, start.ready, begun.version)
 
 
 def _require_enough(volume: Volume) -> None:

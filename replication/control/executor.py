@@ -84,7 +84,7 @@ class Executor:
     def prepare(self, record: Versioned, replica: Replica) -> Prepared:
         volume = record.volume
         consumer = self._consumer(volume, replica)
-        spec = PrepareSpec(volume.id, replica.id, volume.epoch, record.version, consumer)
+        spec = PrepareSpec(volume.id, replica.id, volume.epoch, record.version, consumer, replica.marked)
         prepared = self._prepare(replica.node, spec)
         return prepared if consumer is None else _with_keys(prepared, consumer)
 

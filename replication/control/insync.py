@@ -126,10 +126,19 @@ def start_rebuild(volume: Volume, replica_id: str, copy: CopyMode, boot_id: str,
         replica,
         state=REBUILDING,
         copy=kept,
+        marked=0 if kept is CopyMode.FULL else replica.marked,
         boot_id=boot_id,
         volatile_cache=replica.volatile_cache or volatile,
     )
     return _map(volume, lambda r: begun if r.id == replica_id else r)
+
+
+def mark(volume: Volume, replica_ids: Collection[str], version: int) -> Volume:
+    """Their headers have this version of the record: a disk that shows an older one is an old copy of itself.
+
+    Before anything is written to them. An old copy may lack what no bitmap knows of any more (I1).
+    """
+    return _map(volume, lambda r: replace(r, marked=max(r.marked, version)) if r.id in replica_ids else r)
 
 
 def can_resume(volume: Volume) -> bool:
@@ -210,13 +219,15 @@ def forsake(volume: Volume, node: str) -> Volume:
 def recover(volume: Volume, replica_id: str) -> Volume:
     """Go on from a stale replica, because nothing better is left: what it lacks is lost, by somebody's word.
 
-    The only step that breaks I1. A new epoch, so that nothing of before is ever believed again.
+    Or from an old copy of one in sync. The only step that breaks I1. A new epoch, so that nothing of before
+    is ever believed again.
     """
-    _require_stale(volume, replica_id)
+    if get_replica(volume, replica_id).state is REBUILDING:
+        raise Conflict(f"replica {replica_id} of volume {volume.name} is being rebuilt")
 
     def fate(replica: Replica) -> Replica:
         if replica.id == replica_id:
-            return replace(replica, state=IN_SYNC)
+            return replace(replica, state=IN_SYNC, marked=0)
         return replace(replica, state=STALE, copy=CopyMode.FULL)
 
     ended = replace(_map(volume, fate), consumer=None, upkeep=False, attachment=DETACHED)

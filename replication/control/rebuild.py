@@ -65,6 +65,11 @@ def find_refusal(volume: Volume, replica: Replica, facts: NodeFacts) -> str | No
     return None
 
 
+def is_old(replica: Replica, found: ReplicaFacts) -> bool:
+    """Whether its disk is an old copy of itself: since then bits of what it lacks may have been cleared."""
+    return found.record_version < replica.marked
+
+
 def find_facts(facts: NodeFacts, volume_id: str, replica_id: str) -> ReplicaFacts | None:
     ours = (r for r in facts.replicas if (r.volume_id, r.replica_id) == (volume_id, replica_id))
     return next(ours, None)
@@ -102,7 +107,8 @@ def _rebuild(volume: Volume, replica: Replica, facts: NodeFacts) -> Rebuild | No
     if found is None or find_refusal(volume, replica, facts) is not None:
         return None
     volatile = found.volatile_cache or replica.volatile_cache
-    copy = CopyMode.FULL if found.suspect else choose_copy(replica, facts.boot_id, volatile=volatile)
+    unknown = found.suspect or is_old(replica, found)
+    copy = CopyMode.FULL if unknown else choose_copy(replica, facts.boot_id, volatile=volatile)
     return Rebuild(replica, copy, facts.boot_id, volatile, grow=found.size_bytes < volume.size_bytes)
 
 

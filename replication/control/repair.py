@@ -33,7 +33,6 @@ from replication.model import (
     MemberHealth,
     NodeFacts,
     Prepared,
-    Replica,
     Versioned,
     Volume,
 )
@@ -156,6 +155,7 @@ class Repair:
             policy = read_policies(self._store)[record.volume.pool]
             self._executor.tune(record.volume, choose_tuning(record.volume, policy))
             prepared = self._prepare(record, rebuild)
+            self._mark(record, rebuild.replica.id)
             resumable = self._executor.rejoin(record, rebuild.replica, prepared, rebuild.copy)
         except Unavailable:
             raise
@@ -166,8 +166,11 @@ class Repair:
             epoch, key = record.volume.epoch, rebuild.replica.id
             self._records.change(record.volume.id, lambda v: insync.make_resumable(v, epoch, key))
 
+    def _mark(self, record: Versioned, replica_id: str) -> None:
+        self._records.change(record.volume.id, lambda v: insync.mark(v, (replica_id,), record.version))
+
     def _prepare(self, record: Versioned, rebuild: Rebuild) -> Prepared:
-        replica: Replica = rebuild.replica
+        replica = insync.get_replica(record.volume, rebuild.replica.id)
         if rebuild.grow:
             self._executor.resize_replica(record.volume, replica)
         prepared = self._executor.prepare(record, replica)

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from replication.control.insync import in_sync
 from replication.control.placement import NO_DOMAINS, SPREAD, Place, Want, choose_places
-from replication.control.rebuild import find_facts, list_staying
+from replication.control.rebuild import find_facts, is_old, list_staying
 from replication.errors import OutOfRange, OutOfSpace
 from replication.model import (
     Attachment,
@@ -36,6 +36,7 @@ class Absence(StrEnum):
     MISSING = "its disk does not have it"
     DISK_GONE = "its disk is gone"
     NODE_GONE = "its node has left the cluster"
+    OLD = "its disk is an old copy of itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ def find_absence(
     if replica.node not in facts:
         return Absence.SILENT
     found = facts[replica.node]
-    if find_facts(found, volume.id, replica.id) is not None:
-        return None
+    kept = find_facts(found, volume.id, replica.id)
+    if kept is not None:
+        return Absence.OLD if replica.state is ReplicaState.IN_SYNC and is_old(replica, kept) else None
     there = any(group.name == replica.volume_group for group in found.volume_groups)
     return Absence.MISSING if there else Absence.DISK_GONE
 

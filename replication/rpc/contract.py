@@ -64,7 +64,8 @@ class NodeApi(Protocol):
     def prepare_replica(self, spec: PrepareSpec) -> Prepared:
         """The fence: when it returns, no command of an older epoch can reach this replica any more.
 
-        FailedPrecondition while an array of an older epoch on this very node still holds it.
+        FailedPrecondition while an array of an older epoch on this very node still holds it. DataLoss when
+        its header is older than `marked`.
         """
 
     def release_replica(self, volume_id: str, replica_id: str, epoch: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from replication.control.placement import EXTENT_BYTES, space_bytes
 from replication.errors import (
+    DataLoss,
     FailedPrecondition,
     InvalidRequest,
     NotFound,
@@ -113,10 +114,12 @@ class FakeDisks:
             raise NotFound(f"no replica {key[1]} of volume {key[0]} on {self.name}")
         return self.replicas[key]
 
-    def _raise_epoch(self, key: Key, epoch: int, record_version: int) -> None:
+    def _raise_epoch(self, key: Key, epoch: int, record_version: int, marked: int = 0) -> None:
         found = self._get(key)
         if epoch < found.epoch:
             raise StaleEpoch(f"epoch {epoch} of {key} on {self.name}: its header has {found.epoch}")
+        if found.record_version < marked:
+            raise DataLoss(f"{key} on {self.name} has record version {found.record_version}, had {marked}")
         self.replicas[key] = replace(found, epoch=epoch, record_version=record_version)
 
 

@@ -106,7 +106,7 @@ class FakeNode(FakeDisks):
         self._called("prepare_replica")
         key = (spec.volume_id, spec.replica_id)
         with self._mutex:
-            self._raise_epoch(key, spec.epoch, spec.record_version)
+            self._raise_epoch(key, spec.epoch, spec.record_version, spec.marked)
             array = self.arrays.get(spec.volume_id)
             if array is not None and array.spec.epoch < spec.epoch and is_local(array, spec.replica_id):
                 raise FailedPrecondition(f"array of epoch {array.spec.epoch} on {self.name} holds {key}")

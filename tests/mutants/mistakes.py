@@ -283,8 +283,6 @@ def export_before_fence(original: Function) -> Function:
 
 
 def released_without_looking(_: Function) -> Function:
-    """Two members failed, one looked at."""
-
     def release_pending(tree: Tree, name: str, dropped: frozenset[str]) -> tuple[str, ...]:
         for kname in dropped:
             tree.write(f"/sys/block/md_{name}/md/dev-{kname}/state", "-blocked")
@@ -371,6 +369,10 @@ MUTANTS = (
            "replication.control.insync:_settled", cleared_bitmap_trusted, (INSYNC,)),
     Mutant("a boot does not matter to a volatile cache", "replication.control.rebuild:choose_copy",
            boot_ignored, (ENUMERATION, REBUILD)),
+    Mutant("an old copy of a disk is brought back by bitmap", "replication.control.rebuild:is_old",
+           _returns(False), ("tests/unit/control/test_old_disks.py",)),
+    Mutant("an old copy of a disk is made ready", "replication.agent.replicas:Replicas._check_age",
+           _returns(None), (f"{AGENT}/test_replicas.py",)),
     Mutant("any flush counts", "replication.agent.flush:bitmap_covers", _returns(True),
            (ENUMERATION, f"{AGENT}/test_release.py")),
     Mutant("who booted starts like the others", "replication.control.starting:_doubt", _returns(""),

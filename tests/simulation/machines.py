@@ -158,7 +158,7 @@ class SimNode(FakeNode):
             spec.record_version,
             export=spec.consumer is not None,
         )
-        self._raise_epoch(key, spec.epoch, spec.record_version)
+        self._raise_epoch(key, spec.epoch, spec.record_version, spec.marked)
         self.machines.put(spec.volume_id, plant)
         self.machines.links[link.name] = link
         target = Target(link.name, "10.0.0.1", 4420, spec.consumer.host_nqn) if spec.consumer else None

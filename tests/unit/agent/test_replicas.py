@@ -5,7 +5,9 @@ import pytest
 from replication import layout
 from replication.agent.replicas import Replicas
 from replication.agent.storage import Place, Storage
-from replication.kernel.header import Header, write_header
+from replication.errors import DataLoss
+from replication.kernel.header import Header, read_header, write_header
+from replication.model import PrepareSpec
 from tests.unit.agent.fake_machine import fake_machine
 from tests.unit.kernel.fake_tree import FakeTree
 
@@ -21,6 +23,10 @@ class Shelf(Storage):
 
     def list_places(self) -> tuple[Place, ...]:
         return tuple(self.places)
+
+    def find_place(self, volume_id: str, replica_id: str) -> Place | None:
+        found = (p for p in self.places if (p.volume_id, p.replica_id) == (volume_id, replica_id))
+        return next(found, None)
 
 
 @pytest.fixture
@@ -74,3 +80,12 @@ def test_a_dead_disk_leaves_the_others_to_be_told_of(
     tree.path("/sys/class/block/dm-3/queue/write_cache").unlink()
     assert bare.exists()
     assert told(replicas) == ["well"]
+
+
+def test_an_old_copy_of_a_disk_is_refused_and_stays_known_for_it(
+    tree: FakeTree, shelf: Shelf, replicas: Replicas
+) -> None:
+    device = add(tree, shelf, "v1")
+    with pytest.raises(DataLoss, match="record version 7 in its header, and has had 8"):
+        replicas.prepare(PrepareSpec("v1", "r0", 4, 9, None, marked=8))
+    assert read_header(str(device)).record_version == 7
