@@ -45,7 +45,9 @@ class Reporting:
             except (NotFound, StaleEpoch):
                 self._superseded(node, news)
                 return
-            news = self._confirm(node, record, news) if awaits_word(record.volume, news) else None
+            answer = self._confirm(node, record, news) if awaits_word(record.volume, news) else None
+            self._tell_why(record, news)
+            news = answer
 
     def _confirm(self, node: str, record: Versioned, report: ArrayReport) -> ArrayReport | None:
         """The agent read all its members again: its answer, when there is more to record in it."""
@@ -54,6 +56,15 @@ class Reporting:
             return None if react(record.volume, answer) == record.volume else answer
         except StaleEpoch:
             return answer
+
+    def _tell_why(self, record: Versioned, report: ArrayReport) -> None:
+        """Of those that this report made stale; after the word, which writes wait for."""
+        volume, stale = record.volume, ReplicaState.STALE
+        changed = {r.id: r.node for r in volume.replicas if r.state is stale and r.as_of == record.version}
+        for member in report.members:
+            if member.replica_id in changed and member.health is MemberHealth.LOST:
+                where = f"replica {member.replica_id} on node {changed[member.replica_id]}"
+                self._records.tell(volume, "given-up", f"{where}: {member.reason}")
 
 
 def _word_of(record: Versioned, report: ArrayReport) -> Confirmation:

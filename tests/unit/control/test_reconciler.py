@@ -103,6 +103,14 @@ def test_a_lost_member_is_recorded_then_dropped() -> None:
     assert any(event.kind == "stale" for event in lab.control.events.list(lab.id))
 
 
+def test_an_event_says_why_a_replica_was_given_up() -> None:
+    lab = Lab()
+    lab.lose("b")
+    lab.handle()
+    why = [event.message for event in lab.control.events.list(lab.id) if event.kind == "given-up"]
+    assert why == ["data: replica r1 on node b: by the test"]
+
+
 def test_nothing_is_confirmed_that_is_not_recorded() -> None:
     lab = Lab()
     lab.store.away = True
