@@ -18,6 +18,7 @@ from hack.lab.site import Site
 from hack.lab.vm import Machine
 from replication.clock import SystemClock, wait_until
 from replication.control.control import Control, build_control
+from replication.control.placement import REPLICA_COUNTS
 from replication.control.reconciler import Reconciler
 from replication.control.volumes import VolumeRequest
 from replication.errors import TimedOut
@@ -102,7 +103,8 @@ class Stand:
         self.site.__enter__()
         self.control = self.site.control
         disks = tuple((machine.name, machine.disk_path(0)) for machine in self.cluster.machines)
-        self.control.pools.create(POOL, tuple(name for name, _ in disks), len(disks), disks)
+        count = max(each for each in REPLICA_COUNTS if each <= len(disks))
+        self.control.pools.create(POOL, tuple(name for name, _ in disks), count, disks)
         self.start_control()
         return self
 

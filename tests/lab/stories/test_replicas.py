@@ -4,7 +4,8 @@ import pytest
 
 from replication.clock import SystemClock
 from replication.model import ReplicaState
-from tests.lab.stand import PATIENCE, Checked, Stand, dump
+from tests.lab.stand import PATIENCE, Stand, dump
+from tests.lab.stories.healing import write_elsewhere
 from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
@@ -92,10 +93,3 @@ def test_a_replica_cut_off_from_control_only(stand: Stand) -> None:
     assert unseen <= quiet + MOST_MORE
     assert stall < LOSS_STALL
     end(stand, volume, verdict)
-
-
-def write_elsewhere(checked: Checked, number: int) -> None:
-    """Where the checker does not write, and no other `number` either."""
-    where = f"of={checked.device} bs=1M seek={16 + 8 * number} count=4"
-    checked.machine.succeed(f"dd if=/dev/urandom {where} oflag=direct status=none")
-    checked.wait_for_writes(100)

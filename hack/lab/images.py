@@ -1,0 +1,38 @@
+"""A machine's disk as a thing that is carried about while its power is off: copied, put back, exchanged."""
+
+import subprocess
+from pathlib import Path
+
+from hack.lab.errors import LabError
+from hack.lab.vm import Machine
+
+
+def copy_disk(machine: Machine, index: int = 0) -> Path:
+    """An image of the disk as it is now, beside it; it lives as long as the cluster."""
+    disk = _find_disk(machine, index)
+    image = disk.with_suffix(".image")
+    _copy(disk, image)
+    return image
+
+
+def put_disk(machine: Machine, image: Path, index: int = 0) -> None:
+    """The disk holds what `image` does, and has the serial number that it had."""
+    _copy(image, _find_disk(machine, index))
+
+
+def empty_disk(machine: Machine, index: int = 0) -> None:
+    """Another disk of the same size and serial number is in its place, which holds nothing."""
+    disk = _find_disk(machine, index)
+    size = disk.stat().st_size
+    with disk.open("wb") as file:
+        file.truncate(size)
+
+
+def _find_disk(machine: Machine, index: int) -> Path:
+    if machine.running:
+        raise LabError(f"{machine.name} runs: its disks cannot be taken out")
+    return machine.hardware.disks[index]
+
+
+def _copy(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "--sparse=always", "--", str(source), str(target)], check=True)
