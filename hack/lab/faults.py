@@ -122,6 +122,7 @@ def _shape(machine: _Commands, rule: str) -> None:
 
 def _point(hardware: Hardware, index: int, file: str) -> None:
     """Have the disk's format node read and write through the block node `file`."""
-    options = {"driver": "raw", "node-name": qemu.disk_node(index), "file": file}
-    options |= {"cache": {"direct": False, "no-flush": True}, "discard": "unmap", "detect-zeroes": "unmap"}  # type: ignore[dict-item]
+    options: dict[str, Any] = {"driver": "raw", "node-name": qemu.disk_node(index), "file": file}
+    options["cache"] = {"direct": False, "no-flush": not hardware.volatile}
+    options |= {"discard": "unmap", "detect-zeroes": "unmap"}
     qmp.execute(hardware.monitor, "blockdev-reopen", {"options": [options]})

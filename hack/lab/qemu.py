@@ -1,13 +1,16 @@
 """QEMU's command line, as a function of what the machine is to be, and its start."""
 
 import concurrent.futures
+import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from hack.lab.guest import PORT_NAME
 from hack.lab.packages import host_argv, read_pins
 
+SERVER = Path(__file__).with_name("volatile.py")
 KERNEL_LINE = "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 apparmor=0"
 
 _launcher = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="qemu-launcher")
@@ -30,6 +33,7 @@ class Hardware:
     folder: Path
     console: Path
     tools: Path
+    volatile: bool = False  # its disks forget what was not flushed: volatile.py
 
     @property
     def control(self) -> Path:
@@ -38,6 +42,10 @@ class Hardware:
     @property
     def monitor(self) -> Path:
         return self.folder / f"{self.name}.monitor"
+
+    def disk_socket(self, number: int) -> Path:
+        """Where the server of a volatile disk listens."""
+        return self.folder / f"{self.name}.{disk_node(number)}"
 
 
 def qemu_argv(machine: Hardware) -> list[str]:
@@ -81,9 +89,13 @@ def disk_node(number: int) -> str:
 
 def _disk(machine: Hardware, number: int, path: Path) -> tuple[str, ...]:
     node, serial = disk_node(number), f"{machine.name}-disk{number}"
-    options = "cache.direct=off,cache.no-flush=on,discard=unmap,detect-zeroes=unmap"
+    no_flush = "off" if machine.volatile else "on"
+    options = f"cache.direct=off,cache.no-flush={no_flush},discard=unmap,detect-zeroes=unmap"
+    file = f"file,filename={path}"
+    if machine.volatile:
+        file = f"nbd,server.type=unix,server.path={machine.disk_socket(number)}"
     return (
-        *("-blockdev", f"file,node-name={node}-file,filename={path},{options}"),
+        *("-blockdev", f"{file},node-name={node}-file,{options}"),
         *("-blockdev", f"raw,node-name={node},file={node}-file,{options}"),
         *("-device", f"nvme,drive={node},serial={serial}"),
     )
@@ -92,6 +104,29 @@ def _disk(machine: Hardware, number: int, path: Path) -> tuple[str, ...]:
 def start(machine: Hardware, log: Path) -> subprocess.Popen[bytes]:
     """QEMU, running; it is killed by the kernel when this process ends in whatever way."""
     return _launcher.submit(_start, machine, log).result()
+
+
+def start_disks(machine: Hardware, log: Path) -> list[subprocess.Popen[bytes]]:
+    """Servers for the disks that are volatile, to be killed after QEMU; the kernel does it like QEMU."""
+    numbers = range(len(machine.disks)) if machine.volatile else ()
+    return [_launcher.submit(_start_disk, machine, number, log).result() for number in numbers]
+
+
+def _start_disk(machine: Hardware, number: int, log: Path) -> subprocess.Popen[bytes]:
+    path = machine.disk_socket(number)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener, log.open("ab") as output:
+        listener.bind(str(path))
+        listener.listen()  # here, so that QEMU need not wait for the server
+        server = [sys.executable, "-I", "-S", str(SERVER), str(listener.fileno()), str(machine.disks[number])]
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *server],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+        )
 
 
 def _start(machine: Hardware, log: Path) -> subprocess.Popen[bytes]:

@@ -38,6 +38,7 @@ class Machine(Faults):
         self.address = address
         self.hardware = hardware
         self._qemu: subprocess.Popen[bytes] | None = None
+        self._disks: list[subprocess.Popen[bytes]] = []
         self._channel: Channel | None = None
         self._spawned = 0
         self.background: list[Spawned] = []  # since it was powered on
@@ -61,7 +62,9 @@ class Machine(Faults):
             raise LabError(f"{self.name} already runs")
         self._power_off()
         self._started = time.monotonic()
-        self._qemu = qemu.start(self.hardware, self.hardware.console.with_suffix(".qemu"))
+        log = self.hardware.console.with_suffix(".qemu")
+        self._disks = qemu.start_disks(self.hardware, log)
+        self._qemu = qemu.start(self.hardware, log)
         self._channel = Channel(self.hardware.control, self.name)
 
     def wait_ready(self, timeout: float = 120) -> None:
@@ -79,16 +82,23 @@ class Machine(Faults):
         self.wait_ready(timeout)
 
     def crash(self) -> None:
-        """The power fails: nothing is flushed, nobody is told. What was written to the disks stays."""
+        """The power fails: nothing is flushed, nobody is told.
+
+        What was written to the disks stays; of volatile ones, what they had been told to make durable.
+        """
         self._power_off()
 
     def _power_off(self) -> None:
         if self._qemu is not None:
             self._qemu.kill()
             self._qemu.wait()
+        for disk in self._disks:  # after QEMU, which else would see disks that err
+            disk.kill()
+            disk.wait()
         if self._channel is not None:
             self._channel.close()
         self._qemu = self._channel = None
+        self._disks = []
         self.background = []
         self.hardware.control.unlink(missing_ok=True)
         self.hardware.monitor.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import pytest
 from hack.lab import network, rundir
 from hack.lab.cluster import Cluster
 from hack.lab.errors import CommandFailed, CommandTimedOut, MachineGone
+from hack.lab.vm import Machine
 from replication.clock import SystemClock, wait_until
 
 pytestmark = pytest.mark.lab
@@ -24,6 +25,18 @@ with Cluster(nodes=1) as cluster:
     machine = cluster.machines[0]
     print(machine.pid, machine.hardware.folder, flush=True)
     time.sleep(600)
+"""
+_FORCED_WRITE = """
+import ctypes, fcntl, os, struct, sys
+path, block, text = sys.argv[1:]
+data = ctypes.create_string_buffer(text.encode(), 4096)
+logical = int(open(f"/sys/block/{os.path.basename(path)}/queue/logical_block_size").read())
+first, count, write, forced = int(block) * 4096 // logical, 4096 // logical, 1, 1 << 14
+# struct nvme_user_io of linux/nvme_ioctl.h, for NVME_IOCTL_SUBMIT_IO
+command = struct.pack("<BBHHHQQQIIHHI", write, 0, forced, count - 1, 0, 0,
+    ctypes.addressof(data), first, 0, 0, 0, 0, 0)
+with open(path, "r+b", buffering=0) as disk:
+    assert fcntl.ioctl(disk, 0x40304E42, command[:48]) == 0
 """
 
 
@@ -179,6 +192,43 @@ def _network_namespaces() -> set[Path]:
 def test_an_older_kernel_can_be_had(cluster: Cluster) -> None:
     assert cluster["m1"].succeed("uname -r").startswith("6.1.")
     cluster["m1"].succeed("modprobe nvme-tcp && modprobe raid1")
+
+
+@pytest.mark.cluster(nodes=1, volatile=True)
+def test_a_volatile_disk_forgets_what_was_not_flushed(cluster: Cluster) -> None:
+    m1 = cluster["m1"]
+    put(m1, 0, "flushed", "conv=fsync")
+    put(m1, 1, "synced", "oflag=direct,dsync")
+    put(m1, 1, "neither")
+    put(m1, 2, "neither")
+    assert [get(m1, block) for block in range(3)] == ["flushed", "neither", "neither"]
+    assert m1.succeed("cat /sys/block/nvme0n1/queue/write_cache").strip() == "write back"
+    m1.crash()
+    m1.start()
+    assert [get(m1, block) for block in range(3)] == ["flushed", "synced", ""]
+
+
+@pytest.mark.cluster(nodes=1, volatile=True)
+def test_a_volatile_disk_keeps_a_forced_write_and_not_those_before_it(cluster: Cluster) -> None:
+    """Through the driver, since the kernel flushes after a synchronous write to a device."""
+    m1 = cluster["m1"]
+    m1.succeed(f"blkdiscard -z -l {1 << 20} {m1.disk_path()} && sync {m1.disk_path()}")
+    put(m1, 0, "early")
+    m1.succeed(["python3", "-c", _FORCED_WRITE, m1.disk_path(), "1", "forced"])
+    assert [get(m1, block) for block in range(2)] == ["early", "forced"]
+    m1.crash()
+    m1.start()
+    assert [get(m1, block) for block in range(2)] == ["", "forced"]
+
+
+def put(machine: Machine, block: int, text: str, how: str = "oflag=direct") -> None:
+    write = f"dd of={machine.disk_path()} bs=4096 count=1 seek={block} conv=sync {how} status=none"
+    machine.succeed(f"printf %s {text} | {write.replace('conv=sync conv=', 'conv=sync,')}")
+
+
+def get(machine: Machine, block: int) -> str:
+    read = f"dd if={machine.disk_path()} bs=4096 count=1 skip={block} iflag=direct status=none"
+    return machine.succeed(f"{read} | tr -d '\\0'")
 
 
 @pytest.mark.long

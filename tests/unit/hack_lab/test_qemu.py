@@ -38,6 +38,13 @@ def test_disks_are_sparse_and_discard() -> None:
     assert all("discard=unmap,detect-zeroes=unmap" in node for node in nodes)
 
 
+def test_volatile_disks_are_told_to_flush_and_others_need_not_be() -> None:
+    for volatile, flushes, driver in ((False, "no-flush=on", "file,"), (True, "no-flush=off", "nbd,")):
+        nodes = _values(qemu_argv(replace(_MACHINE, volatile=volatile)), "-blockdev")
+        assert all(flushes in node for node in nodes)
+        assert sum(node.startswith(driver) for node in nodes) == 2
+
+
 def test_the_hosts_root_is_shared_read_only() -> None:
     shares = _values(qemu_argv(_MACHINE), "-virtfs")
     assert [share.split(",")[1] for share in shares] == ["path=/", "path=/cache/tools"]
