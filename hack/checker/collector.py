@@ -1,9 +1,11 @@
 """Outside the machines: the list of what was acknowledged, and the judgement of what is found later.
 
 A block must hold the newest write to it that was acknowledged, or one that was issued after that. Anything
-else, damage included, is a lost acknowledged write.
+else, damage included, is a lost acknowledged write. Where all disks lost what was not flushed, only those
+writes count of which the kernel had said that they are durable.
 """
 
+import copy
 import socket
 import threading
 import time
@@ -17,6 +19,7 @@ class History:
 
     acknowledged: int = 0
     issued: int = 0
+    durable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Record:
 
     blocks: dict[int, History] = field(default_factory=dict)
     acknowledged: int = 0
+    durable: int = 0
     errors: list[str] = field(default_factory=list)
     last_acknowledged_at: float | None = None
     longest_stall: float = 0.0
@@ -48,6 +52,9 @@ class Record:
             return
         history.acknowledged = int(number)
         self.acknowledged += 1
+        if kind == "D":
+            history.durable = int(number)
+            self.durable += 1
         self._note_time(now)
 
     def _note_time(self, now: float) -> None:
@@ -55,20 +62,21 @@ class Record:
             self.longest_stall = max(self.longest_stall, now - self.last_acknowledged_at)
         self.last_acknowledged_at = now
 
-    def judge(self, dump: Iterable[str]) -> Verdict:
+    def judge(self, dump: Iterable[str], *, durable_only: bool = False) -> Verdict:
         """`dump` is what dump.py printed."""
-        lost = [reason for line in dump if (reason := self._judge_block(line.split()))]
-        return Verdict(self.acknowledged, tuple(lost))
+        lost = [reason for line in dump if (reason := self._judge_block(line.split(), durable_only))]
+        return Verdict(self.durable if durable_only else self.acknowledged, tuple(lost))
 
-    def _judge_block(self, words: list[str]) -> str:
+    def _judge_block(self, words: list[str], durable_only: bool) -> str:
         index = int(words[0])
         if words[1] == "damaged":
             return f"block {index}: damaged"
         history, number = self.blocks.get(index, History()), int(words[3])
         if int(words[2]) != index:
             return f"block {index}: holds block {words[2]}"
-        if not history.acknowledged <= number <= history.issued:
-            known = f"acknowledged {history.acknowledged}, issued {history.issued}"
+        demanded = history.durable if durable_only else history.acknowledged
+        if not demanded <= number <= history.issued:
+            known = f"acknowledged {history.acknowledged}, durable {history.durable}, issued {history.issued}"
             return f"block {index}: holds {number}, {known}"
         return ""
 
@@ -110,9 +118,14 @@ class Collector:
         with self._lock:
             return list(self.record.errors)
 
-    def judge(self, dump: str) -> Verdict:
+    def judge(self, dump: str, *, durable_only: bool = False) -> Verdict:
         with self._lock:
-            return self.record.judge(dump.splitlines())
+            return self.record.judge(dump.splitlines(), durable_only=durable_only)
+
+    def snapshot(self) -> Record:
+        """What is known now, to judge by it later."""
+        with self._lock:
+            return copy.deepcopy(self.record)
 
     def _accept(self) -> None:
         while True:

@@ -1,11 +1,12 @@
 """Inside a machine: write numbered blocks with O_DIRECT, telling a collector elsewhere what was acknowledged.
 
-    python -I -S writer.py PATH COLLECTOR_HOST:PORT WRITERS BLOCKS_PER_WRITER
+    python -I -S writer.py PATH COLLECTOR_HOST:PORT WRITERS BLOCKS_PER_WRITER [KIND...]
 
 Every writer owns a stretch of blocks and goes round it. Before a write it sends `I writer block number`,
-and after the kernel has acknowledged it `A writer block number`; an error is `E writer block errno`.
-Writers differ: every third uses O_DSYNC (forced unit access), every third calls fdatasync after each write.
-Runs until it is killed.
+and after the kernel has acknowledged it `A writer block number`, or `D` where it has also said that it is
+durable; an error is `E writer block errno`. Writers are of all kinds in turn, or of those that are named:
+`plain`, `dsync` uses O_DSYNC (forced unit access), `fdatasync` calls that after each write. Runs until it is
+killed.
 """
 
 import mmap
@@ -18,6 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hack.checker.blocks import BLOCK_BYTES, Block, encode
+
+PLAIN, DSYNC, FDATASYNC = "plain", "dsync", "fdatasync"
 
 
 class Reporter:
@@ -37,11 +40,11 @@ class Reporter:
 class Writer(threading.Thread):
     """Goes round blocks `first` to `first + count` of the file or device."""
 
-    def __init__(self, path: str, number: int, count: int, reporter: Reporter) -> None:
+    def __init__(self, path: str, kind: str, number: int, count: int, reporter: Reporter) -> None:
         super().__init__(daemon=True)
-        flags = os.O_WRONLY | os.O_DIRECT | (os.O_DSYNC if number % 3 == 1 else 0)
+        flags = os.O_WRONLY | os.O_DIRECT | (os.O_DSYNC if kind == DSYNC else 0)
         self._file = os.open(path, flags)
-        self._syncs = number % 3 == 2
+        self._kind = kind
         self._number, self._first, self._count = number, number * count, count
         self._buffer = mmap.mmap(-1, BLOCK_BYTES)  # O_DIRECT wants an aligned buffer
         self._reporter = reporter
@@ -58,12 +61,12 @@ class Writer(threading.Thread):
         self._reporter.send(f"I {event}")
         try:
             os.pwrite(self._file, self._buffer, block.index * BLOCK_BYTES)
-            if self._syncs:
+            if self._kind == FDATASYNC:
                 os.fdatasync(self._file)
         except OSError as error:
             self._reporter.send(f"E {block.writer} {block.index} {error.errno}")
             raise SystemExit(1) from error
-        self._reporter.send(f"A {event}")
+        self._reporter.send(f"{'A' if self._kind == PLAIN else 'D'} {event}")
 
 
 def fill(path: str, writers: int, count: int) -> None:
@@ -78,9 +81,10 @@ def fill(path: str, writers: int, count: int) -> None:
 
 def main() -> None:
     path, collector, writers, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    kinds = sys.argv[5:] or (PLAIN, DSYNC, FDATASYNC)
     fill(path, writers, count)
     reporter = Reporter(collector)
-    threads = [Writer(path, number, count, reporter) for number in range(writers)]
+    threads = [Writer(path, kinds[number % len(kinds)], number, count, reporter) for number in range(writers)]
     for thread in threads:
         thread.start()
     for thread in threads:

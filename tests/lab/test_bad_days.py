@@ -267,7 +267,7 @@ def test_a_consumer_cut_off_from_everything_is_fenced(stand: Stand) -> None:
         checked.wait_for_writes(100)
         verdict = checked.finish()
     told = hear(listener)
-    assert [line for at, line in told if at > fenced_at and line[0] in "AE"] == []
+    assert [line for at, line in told if at > fenced_at and line[0] in "ADE"] == []
     before = judge(told, found)
     tell("fenced", before, 0.0, redundant)
     tell("fenced-next", verdict, checked.collector.stall(), redundant)

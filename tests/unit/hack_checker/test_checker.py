@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hack.checker.blocks import BLOCK_BYTES, Block, decode, encode
-from hack.checker.collector import Collector, Record
+from hack.checker.collector import Collector, Record, Verdict
 
 blocks = st.builds(Block, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
 
@@ -43,6 +43,23 @@ def test_a_write_that_was_issued_but_never_acknowledged_may_be_there_or_not() ->
     assert not told.judge(["5 0 5 1"]).lost
     assert not told.judge(["5 0 5 2"]).lost
     assert told.judge(["5 0 5 3"]).lost
+
+
+def test_of_a_forgetful_disk_only_what_was_called_durable_is_demanded() -> None:
+    told = record("I 0 5 1", "D 0 5 1", "I 0 5 2", "A 0 5 2")
+    assert told.judge(["5 0 5 1"]).lost
+    assert told.judge(["5 0 5 1"], durable_only=True) == Verdict(1, ())
+    assert told.judge(["5 0 5 0"], durable_only=True).lost
+    assert told.judge(["5 damaged"], durable_only=True).lost
+
+
+def test_a_snapshot_stays_as_it_was() -> None:
+    with Collector("127.0.0.1") as collector:
+        collector.record.take("I 0 5 1", 0.0)
+        before = collector.snapshot()
+        collector.record.take("A 0 5 1", 0.0)
+    assert before.judge(["5 0 5 0"]).lost == ()
+    assert collector.judge("5 0 5 0").lost
 
 
 def test_the_longest_stall_is_between_acknowledgements_only() -> None:
