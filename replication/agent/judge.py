@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from replication.model import MemberHealth
 
 SILENT_AFTER = 3.0  # seconds without any answer of the peer's kernel
-REFUSED_AFTER = 0.4  # seconds without a connection, while the peer's kernel refuses a new one
+REFUSED_AFTER = 0.2  # seconds without a connection, while the peer's kernel refuses a new one
 UNCONNECTED_AFTER = 6.0  # seconds without a connection, while the peer's kernel answers
 
 

@@ -11,7 +11,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -36,6 +36,8 @@ from replication.tuning import WRITE_LATENCY_BOUND
 _log = logging.getLogger(__name__)
 
 INTERVAL = 0.5
+HURRY = 0.1  # while a connection has just been lost, and the next looks decide what that means
+HURRIED_FOR = 1.0
 RETRY_EVERY = 2.0  # seconds between attempts to use a failed path again
 _CONNECT_TIMEOUT = 0.2
 _TIDY_TIMEOUT = 0.1
@@ -92,7 +94,7 @@ class Watcher:
             for array in arrays:
                 if self._glances.has_changed(array) or events or self._needs_look(array):
                     self._look_safely(array)
-            self._wait(INTERVAL if arrays else None)
+            self._wait(choose_pause(arrays, self._machine.clock.now()))
 
     def _holds_changed(self) -> bool:
         """Whether device-mapper has had an event since last time: perhaps a hold layer's path failed."""
@@ -256,6 +258,14 @@ class Watcher:
             if member is not None and member.write_mostly != remote:
                 set_write_mostly(self._machine.tree, array.volume_id, joint.kname, on=remote)
         array.write_mostly_settled = True
+
+
+def choose_pause(arrays: Sequence[Assembled], now: float) -> float | None:
+    """Seconds until the next round; None is for ever."""
+    if not arrays:
+        return None
+    lost = (joint.unconnected_since for joint in _list_remote(arrays))
+    return HURRY if any(since is not None and now - since < HURRIED_FOR for since in lost) else INTERVAL
 
 
 def _list_remote(arrays: Iterable[Assembled]) -> Iterator[Joint]:

@@ -1,0 +1,33 @@
+import pytest
+
+from replication.agent.assembled import Assembled
+from replication.agent.members import Joint, Remote
+from replication.agent.watcher import HURRIED_FOR, HURRY, INTERVAL, choose_pause
+
+NOW = 1000.0
+
+
+def array(unconnected_since: float | None) -> Assembled:
+    remote = Remote("nqn", "nvme1", "10.0.0.2", 4420)
+    joint = Joint("r1", "hold", "dm-1", "nvme1n1", remote, unconnected_since=unconnected_since)
+    return Assembled("v1", 1, {"r1": joint})
+
+
+def test_without_arrays_there_is_nothing_to_look_at() -> None:
+    assert choose_pause((), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("since", "pause"),
+    [(None, INTERVAL), (NOW, HURRY), (NOW - HURRIED_FOR / 2, HURRY), (NOW - HURRIED_FOR, INTERVAL)],
+)
+def test_a_connection_that_has_just_been_lost_is_looked_at_again_soon(
+    since: float | None, pause: float
+) -> None:
+    assert choose_pause((array(None), array(since)), NOW) == pause
+
+
+def test_a_member_that_was_dropped_is_not_waited_for() -> None:
+    dropped = array(NOW)
+    dropped.members["r1"].released = True
+    assert choose_pause((dropped,), NOW) == INTERVAL
