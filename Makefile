@@ -12,6 +12,7 @@ LAB_TESTS ?= tests
 MINUTES ?= 1
 STEPS ?= 300
 DEEPER ?= 1
+ALARM_MINUTES ?= 1
 STORIES := tests/lab/stories tests/lab/test_bad_days.py tests/lab/test_agent_killed.py tests/lab/test_last_replica.py \
 	tests/lab/test_control_killed.py
 # `$(call timed,NAME,COMMAND)` runs a command and says how long it took.
@@ -87,8 +88,8 @@ sanity: setup ## csi-sanity for mounts and blocks on three replicas, about eight
 	@$(PYTHON) -m hack.sanity
 
 .PHONY: bench-quick
-bench-quick: setup ## a short benchmark in the lab (root)
-	@$(PYTHON) -m hack.bench.quick
+bench-quick: setup ## speed, stalls, times; ALARM_MINUTES=1 of full load (root)
+	@$(PYTHON) -m hack.bench.quick --alarm-minutes $(ALARM_MINUTES)
 
 .PHONY: lab-shell
 lab-shell: setup ## an interactive prompt with NODES=3 DISKS=1 machines (root)

@@ -26,16 +26,25 @@ class Used:
 
 
 def measure_idle(board: Board, agents: Sequence[Spawned]) -> None:
-    """The agent that takes most, or locks least, is what counts."""
-    before, begun = [_read_used(agent) for agent in agents], time.monotonic()
-    time.sleep(_SECONDS)
-    after, seconds = [_read_used(agent) for agent in agents], time.monotonic() - begun
-    shares = tuple(100 * choose_seconds(*pair) / seconds for pair in zip(before, after, strict=True))
+    """The agent that takes most, or locks least, is what counts.
+
+    With its child that flushes: its time; its pages that are not the agent's as well. What must not wait for
+    memory is the agent alone.
+    """
+    shares = measure_shares(agents, _SECONDS)
     board.add(Figure("agent-idle-cpu", max(shares), "%", Goal("<=", 1.0), shares))
-    resident = tuple(parse_mib(_read(agent, "status"), "VmRSS") for agent in agents)
+    resident = tuple(map(_read_mib, agents))
     board.add(Figure("agent-resident-memory", max(resident), "MiB", Goal("<=", 90), resident))
-    locked = tuple(parse_locked_share(_read(agent, "smaps")) for agent in agents)
+    locked = tuple(parse_locked_share(_read(agent, agent.pid, "smaps")) for agent in agents)
     board.add(Figure("agent-memory-locked-on-fault", min(locked), "%", Goal(">=", 99), locked))
+
+
+def measure_shares(agents: Sequence[Spawned], seconds: float) -> tuple[float, ...]:
+    """What each takes of a processor, in percent."""
+    before, begun = [_read_used(agent) for agent in agents], time.monotonic()
+    time.sleep(seconds)
+    after, passed = [_read_used(agent) for agent in agents], time.monotonic() - begun
+    return tuple(100 * choose_seconds(*pair) / passed for pair in zip(before, after, strict=True))
 
 
 def choose_seconds(before: Used, after: Used) -> float:
@@ -50,10 +59,21 @@ def choose_seconds(before: Used, after: Used) -> float:
 def _read_used(agent: Spawned) -> Used:
     stat = agent.machine.read_file("/proc/stat").decode()
     return Used(
-        agent=parse_ticks(_read(agent, "stat")) / _USER_HZ,
+        agent=sum(parse_ticks(_read(agent, pid, "stat")) for pid in _list_processes(agent)) / _USER_HZ,
         machine=parse_busy_ticks(stat) / _USER_HZ,
         host=_read_host_seconds(agent.machine),
     )
+
+
+def _list_processes(agent: Spawned) -> tuple[int, ...]:
+    """Its own, then its children's."""
+    return (agent.pid, *map(int, _read(agent, agent.pid, f"task/{agent.pid}/children").split()))
+
+
+def _read_mib(agent: Spawned) -> float:
+    _, *children = _list_processes(agent)
+    own = sum(parse_own_mib(_read(agent, child, "smaps_rollup")) for child in children)
+    return parse_mib(_read(agent, agent.pid, "status"), "VmRSS") + own
 
 
 def _read_host_seconds(machine: Machine) -> float:
@@ -63,8 +83,8 @@ def _read_host_seconds(machine: Machine) -> float:
     return sum(parse_ticks(thread.read_text()) for thread in threads) / os.sysconf("SC_CLK_TCK")
 
 
-def _read(agent: Spawned, name: str) -> str:
-    return agent.machine.read_file(f"/proc/{agent.pid}/{name}").decode()
+def _read(agent: Spawned, pid: int, name: str) -> str:
+    return agent.machine.read_file(f"/proc/{pid}/{name}").decode()
 
 
 def parse_ticks(stat: str) -> int:
@@ -80,11 +100,16 @@ def parse_busy_ticks(stat: str) -> int:
 
 
 def parse_mib(status: str, name: str) -> float:
-    """A line of /proc/PID/status in MiB."""
+    """A line of /proc/PID/status or smaps_rollup in MiB."""
     found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
     if found is None:
         raise ValueError(f"no {name} in {status!r}")
     return int(found[1]) / _KIB_PER_MIB
+
+
+def parse_own_mib(rollup: str) -> float:
+    """What no other process has as well, from /proc/PID/smaps_rollup."""
+    return parse_mib(rollup, "Private_Clean") + parse_mib(rollup, "Private_Dirty")
 
 
 def parse_locked_share(smaps: str) -> float:

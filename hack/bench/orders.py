@@ -57,11 +57,12 @@ def measure_takeover(
     dead.crash()
     samples = []
     for volume_id in volumes:
-        samples.append(timed(lambda v=volume_id: _move(csi, v, dead, heir))[0])  # type: ignore[misc]
+        samples.append(timed(lambda v=volume_id: move(csi, v, dead, heir))[0])  # type: ignore[misc]
         csi.unmount(volume_id, heir)
     board.add(median_figure("usable-after-consumers-death", samples, 15.0))
 
 
-def _move(csi: Orchestrator, volume_id: str, dead: Machine, heir: Machine) -> None:
+def move(csi: Orchestrator, volume_id: str, dead: Machine, heir: Machine) -> None:
+    """From a consumer that does not answer, until it is mounted."""
     csi.detach(volume_id, dead)
     use(csi, volume_id, heir)

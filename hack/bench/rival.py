@@ -18,32 +18,30 @@ _ENVIRONMENT = "MDADM_NO_UDEV=1"
 _SIZE = "320m"
 
 
-class Rival:
-    """`with Rival(machines)`: the first machine uses `bare` and `array`, and has the array's local member.
+class Links:
+    """`with Links(user, targets, name, size)`: a logical volume of each target as a device of the user's.
 
-    Each machine's disk 0 must be a pool's already: the volumes are made in its volume group.
+    Each machine's disk 0 must be a pool's already: the volumes are made in its volume group, and stay.
     """
 
-    array = _ARRAY
+    def __init__(self, user: Machine, targets: Sequence[Machine], name: str, size: str) -> None:
+        self._user = user
+        self._targets = targets
+        self._name = name
+        self._size = size
+        self.devices: list[str] = []
 
-    def __init__(self, machines: Sequence[Machine]) -> None:
-        self._user, *self._targets = machines
-        self.bare = ""
-
-    def __enter__(self) -> "Rival":
-        self.bare = _make_volume(self._user, "bench_bare")
-        local = _make_volume(self._user, "bench_member")
+    def __enter__(self) -> "Links":
         for machine in self._targets:
-            device = _make_volume(machine, "bench_member")
+            device = make_volume(machine, self._name, self._size)
             machine.succeed([*_GUEST, "export", machine.address, device])
-        remote = self._user.succeed([*_GUEST, "connect", *self._addresses()]).split()
-        self._create(local, [f"/dev/{name}" for name in remote])
+        names = self._user.succeed([*_GUEST, "connect", *self._addresses()]).split()
+        self.devices = [f"/dev/{name}" for name in names]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._user.succeed(f"{_ENVIRONMENT} mdadm --stop {_ARRAY}")
         self._user.succeed([*_GUEST, "disconnect", *self._addresses()])
         for machine in self._targets:
             machine.succeed([*_GUEST, "withdraw", machine.address])
@@ -51,17 +49,40 @@ class Rival:
     def _addresses(self) -> list[str]:
         return [machine.address for machine in self._targets]
 
+
+class Rival:
+    """`with Rival(machines)`: the first machine uses `bare` and `array`, and has the array's local member."""
+
+    array = _ARRAY
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        self._user, *targets = machines
+        self._links = Links(self._user, targets, "bench_member", _SIZE)
+        self.bare = ""
+
+    def __enter__(self) -> "Rival":
+        self.bare = make_volume(self._user, "bench_bare", _SIZE)
+        local = make_volume(self._user, "bench_member", _SIZE)
+        self._create(local, self._links.__enter__().devices)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._user.succeed(f"{_ENVIRONMENT} mdadm --stop {_ARRAY}")
+        self._links.__exit__(kind, error, trace)
+
     def _create(self, local: str, remote: list[str]) -> None:
         shape = f"--level=1 --raid-devices={1 + len(remote)} --bitmap=internal --assume-clean"
         members = f"{local} --write-mostly {' '.join(remote)}"
         self._user.succeed(f"{_ENVIRONMENT} mdadm --create {_ARRAY} --run {shape} {members}")
 
 
-def _make_volume(machine: Machine, name: str) -> str:
+def make_volume(machine: Machine, name: str, size: str) -> str:
     """The path of a new logical volume on the machine's disk, in the volume group that a pool has there."""
     config = format_config([machine.disk_path()])
     report = ["lvm", "vgs", "--config", config, "--noheadings", "-o", "vg_name"]
     group = machine.succeed(report).strip()
-    create = ["lvm", "lvcreate", "--config", config, "-Wn", "-Zn", "-y", "-L", _SIZE, "-n", name, group]
+    create = ["lvm", "lvcreate", "--config", config, "-Wn", "-Zn", "-y", "-L", size, "-n", name, group]
     machine.succeed(create)
     return f"/dev/{group}/{name}"

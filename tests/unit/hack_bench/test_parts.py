@@ -6,6 +6,7 @@ from hack.bench.idle import (
     parse_busy_ticks,
     parse_locked_share,
     parse_mib,
+    parse_own_mib,
     parse_ticks,
 )
 from hack.bench.observe import Losses
@@ -22,6 +23,11 @@ def test_memory_is_read_in_mib() -> None:
 def test_memory_that_is_not_told_is_an_error() -> None:
     with pytest.raises(ValueError, match="no VmHWM"):
         parse_mib(STATUS, "VmHWM")
+
+
+def test_a_childs_own_memory_is_what_its_parent_has_not() -> None:
+    rollup = "Rss:   9216 kB\nPrivate_Clean:   1024 kB\nPrivate_Dirty:   2048 kB\nShared_Dirty: 6144 kB\n"
+    assert parse_own_mib(rollup) == 3.0
 
 
 def test_processor_time_includes_children_and_survives_odd_names() -> None:
