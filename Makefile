@@ -13,6 +13,9 @@ MINUTES ?= 1
 STEPS ?= 300
 DEEPER ?= 1
 ALARM_MINUTES ?= 1
+REPETITIONS ?= 3
+VOLUMES ?= 100
+MEMORY ?= 2048
 STORIES := tests/lab/stories tests/lab/test_bad_days.py tests/lab/test_agent_killed.py tests/lab/test_last_replica.py \
 	tests/lab/test_control_killed.py
 # `$(call timed,NAME,COMMAND)` runs a command and says how long it took.
@@ -90,6 +93,11 @@ sanity: setup ## csi-sanity for mounts and blocks on three replicas, about eight
 .PHONY: bench-quick
 bench-quick: setup ## speed, stalls, times; ALARM_MINUTES=1 of full load (root)
 	@$(PYTHON) -m hack.bench.quick --alarm-minutes $(ALARM_MINUTES)
+
+.PHONY: bench-health
+bench-health: setup ## REPETITIONS=3 of each death, copies, VOLUMES=100 watched; or some PARTS="stalls moves …" (root)
+	@$(PYTHON) -m hack.bench.health --repetitions $(REPETITIONS) --alarm-minutes $(ALARM_MINUTES) \
+		--volumes $(VOLUMES) --memory $(MEMORY) $(PARTS)
 
 .PHONY: lab-shell
 lab-shell: setup ## an interactive prompt with NODES=3 DISKS=1 machines (root)

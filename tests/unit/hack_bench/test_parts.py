@@ -1,5 +1,6 @@
 import pytest
 
+from hack.bench.copies import count_chunks, parse_dd
 from hack.bench.idle import (
     Used,
     choose_seconds,
@@ -72,3 +73,17 @@ def test_a_member_that_is_lost_again_counts_again() -> None:
     for health in (MemberHealth.LOST, MemberHealth.GOOD, MemberHealth.LOST, MemberHealth.DROPPED):
         losses.take("m1", report(health))
     assert len(losses.reasons()) == 2
+
+
+def test_chunks_that_two_writes_touch_count_once() -> None:
+    assert count_chunks([(0, 4096), (8192, 4096), (65536 - 512, 1024)], 65536) == 2
+
+
+def test_the_rate_of_dd_is_what_it_says() -> None:
+    said = "512+0 records in\n512+0 records out\n536870912 bytes (537 MB, 512 MiB) copied, 8.0 s, 67 MB/s\n"
+    assert parse_dd(said) == 64 << 20
+
+
+def test_a_dd_that_failed_has_no_rate() -> None:
+    with pytest.raises(ValueError, match="cannot open"):
+        parse_dd("dd: cannot open")
