@@ -12,6 +12,7 @@ import queue
 import signal
 import socket
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 from replication.errors import KernelError, NotFound
@@ -47,22 +48,31 @@ class Apart:
         with self._lock:
             self._number += 1
             self._waiting[self._number] = answer
-            self._socket.send(json.dumps([self._number, path]).encode())
+            try:
+                self._socket.send(json.dumps([self._number, path]).encode())
+            except OSError as error:
+                del self._waiting[self._number]
+                raise KernelError(self._ended()) from error
         kind, message = answer.get()
         if kind:
             raise _ERRORS[kind](message)
 
     def _read(self) -> None:
         """An end of the child is an error that ends the agent: replication/threads.py."""
-        while packet := self._socket.recv(_PACKET_BYTES):
-            number, kind, message = json.loads(packet)
-            with self._lock:
-                answer = self._waiting.pop(number)
-            answer.put((kind, message))
-        ended = KernelError(f"process {self.pid}, which flushes disks for this one, has ended")
-        for answer in self._waiting.values():
-            answer.put((KernelError.__name__, str(ended)))
-        raise ended
+        with suppress(ConnectionResetError):  # it ended before it had read what was asked
+            while packet := self._socket.recv(_PACKET_BYTES):
+                number, kind, message = json.loads(packet)
+                with self._lock:
+                    answer = self._waiting.pop(number)
+                answer.put((kind, message))
+        with self._lock:
+            waiting = tuple(self._waiting.values())
+        for answer in waiting:
+            answer.put((KernelError.__name__, self._ended()))
+        raise KernelError(self._ended())
+
+    def _ended(self) -> str:
+        return f"process {self.pid}, which flushes disks for this one, has ended"
 
 
 def _serve(requests: socket.socket) -> NoReturn:
