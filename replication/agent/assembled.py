@@ -27,6 +27,7 @@ class Assembled:
     recovery_bytes: int = 0  # to copy in the newest recovery
     write_mostly_settled: bool = False  # remote members all write_mostly: true once no resync is owed
     report: ArrayReport | None = None  # the newest
+    restless: bool = True  # as of the newest look: something goes on that no sign tells the progress of
     tuning: Tuning | None = None  # what we have been told, if anything
     lock: threading.RLock = field(default_factory=threading.RLock)
     release_lock: threading.Lock = field(default_factory=threading.Lock)

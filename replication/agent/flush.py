@@ -15,6 +15,7 @@ from replication.agent.assembled import Arrays
 from replication.agent.machine import Machine
 from replication.agent.members import Joint
 from replication.errors import TrilithError
+from replication.kernel.sysfs import Held
 
 TIME_BASE = 30  # seconds; md/bitmap/time_base
 FLUSH_EVERY = 8.0
@@ -41,6 +42,7 @@ class Flusher:
     def __init__(self, machine: Machine, arrays: Arrays) -> None:
         self._machine = machine
         self._arrays = arrays
+        self._held = Held(machine.tree)
         self._writes: dict[str, int] = {}  # by hold layer: sectors that had been written at the last flush
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
@@ -54,9 +56,10 @@ class Flusher:
 
     def _run(self) -> None:
         while not self._stop.wait(FLUSH_EVERY):
-            for array in self._arrays.list_all():
-                for joint in tuple(array.members.values()):
-                    self._flush_if_written(joint)
+            joints = [joint for array in self._arrays.list_all() for joint in tuple(array.members.values())]
+            self._held.keep({_stat_name(joint) for joint in joints})
+            for joint in joints:
+                self._flush_if_written(joint)
 
     def _flush_if_written(self, joint: Joint) -> None:
         """Also when it is suspected: writes may go on to reach it for as long as nobody answers."""
@@ -64,6 +67,8 @@ class Flusher:
             return
         try:
             written, begun = self._count_writes(joint), self._machine.clock.now()
+            if written is None:
+                return
             if written == self._writes.get(joint.hold):
                 joint.flushed = begun
                 return
@@ -72,8 +77,13 @@ class Flusher:
         except TrilithError:  # held, refused or gone: the watcher reports it, and `flushed` stays old
             return
 
-    def _count_writes(self, joint: Joint) -> int:
-        return parse_sectors_written(self._machine.tree.read(f"/sys/class/block/{joint.kname}/stat"))
+    def _count_writes(self, joint: Joint) -> int | None:
+        text = self._held.find(_stat_name(joint))
+        return None if text is None else parse_sectors_written(text)
+
+
+def _stat_name(joint: Joint) -> str:
+    return f"/sys/class/block/{joint.kname}/stat"
 
 
 def parse_sectors_written(stat: str) -> int:

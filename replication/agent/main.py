@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -55,6 +56,7 @@ def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
     identity = read_identity(certs)
     protect_from_memory_pressure()
     apart = Apart()  # before there is anything that a child must not have
+    allow_many_files()
     machine = make_machine(identity, data_address, data_port, apart)
     machine.target.remove_unused_hosts(NQN_PREFIX)  # left by an agent that was killed between two steps
     agent = Agent(machine, Storage(machine.tree, machine.runner, machine.clock))
@@ -68,6 +70,12 @@ def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
     server.stop(_STOP_GRACE)
     logging.shutdown()
     os._exit(0)  # no thread of ours is waited for
+
+
+def allow_many_files() -> None:
+    """A dozen are held open for each volume that is attached here; 1024, the usual limit, is soon reached."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def make_machine(identity: Identity, data_address: str, data_port: int, apart: Apart) -> Machine:

@@ -131,6 +131,7 @@ class Agent:
         """A word that is older than one we know, or answers an agent before us, may be long untrue."""
         array = self._get(confirmation.volume_id, confirmation.epoch)
         answers_us = confirmation.report >= self._watcher.first_sequence
+        array.restless = True  # until a look has come to its end
         with array.release_lock:
             if answers_us and confirmation.record_version >= array.record_version:
                 array.record_version = confirmation.record_version

@@ -105,6 +105,11 @@ class Prober:
         since = self._unanswered.get(address)
         return 0.0 if since is None or address not in self._heard else max(0.0, self._looked_at - since)
 
+    def list_silent(self, seconds: float) -> frozenset[str]:
+        """Addresses that have been silent for so long."""
+        unanswered = tuple(self._unanswered)
+        return frozenset(address for address in unanswered if self.silence(address) >= seconds)
+
     def _run(self) -> None:
         while not self._stop.is_set():
             addresses = set(self._addresses())

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from replication.agent.machine import Machine
 from replication.agent.names import NQN_PREFIX, ExportName, parse_export_name
+from replication.agent.remembered import Remembered
 from replication.agent.storage import Place, Storage
 from replication.errors import DataLoss, FailedPrecondition, KernelError, NotFound, StaleEpoch
 from replication.kernel import blockdev, direct, header
@@ -29,14 +30,14 @@ class Replicas:
         self._machine = machine
         self._storage = storage
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+        self._remembered = Remembered(self._find_facts)
 
     def list_facts(self) -> tuple[ReplicaFacts, ...]:
         """Of replicas that are whole and can be read.
 
         One whose making was interrupted has no header yet; a dead disk leaves the node's other disks to us.
         """
-        found = (self._find_facts(place) for place in self._storage.list_places())
-        return tuple(facts for facts in found if facts is not None)
+        return self._remembered.list_all(self._storage.list_places())
 
     def _find_facts(self, place: Place) -> ReplicaFacts | None:
         try:
@@ -55,7 +56,7 @@ class Replicas:
             if head is None:
                 size = blockdev.size_bytes(self._machine.tree, self._kernel_name(place))
                 direct.zero_range(place.device, 0, size)
-                head = header.write_header(place.device, self._new_header(spec))
+                head = self._write_header(place, self._new_header(spec))
             if head.size_bytes != spec.size_bytes:
                 name = f"replica {spec.replica_id} of {spec.volume_id}"
                 raise FailedPrecondition(f"{name} has {head.size_bytes} bytes, not {spec.size_bytes}")
@@ -81,6 +82,7 @@ class Replicas:
             self._check_unused(place)
             self._fence(volume_id, replica_id, keep="")
             header.remove_header(place.device)
+            self._remembered.forget(volume_id, replica_id)
             self._storage.remove_volume(place)
 
     def resize(self, volume_id: str, replica_id: str, size_bytes: int) -> ReplicaFacts:
@@ -90,7 +92,7 @@ class Replicas:
             if head.size_bytes < size_bytes:
                 self._storage.extend_volume(place, DATA_OFFSET_BYTES + size_bytes)
                 self._zero_growth(place, head.size_bytes, size_bytes)
-                head = header.write_header(place.device, replace(head, size_bytes=size_bytes))
+                head = self._write_header(place, replace(head, size_bytes=size_bytes))
             for name in self._exports(volume_id, replica_id):
                 self._machine.target.revalidate_size(name)
             return self._facts(place, head)
@@ -108,7 +110,7 @@ class Replicas:
             name = self._export_name(spec) if spec.consumer else ""
             self._fence(spec.volume_id, spec.replica_id, keep=name)
             marked = replace(head, epoch=spec.epoch, record_version=spec.record_version)
-            head = header.write_header(place.device, marked)
+            head = self._write_header(place, marked)
             target = self._export(spec, place, name)
             return Prepared(self._facts(place, head), self._machine.boot_id, target)
 
@@ -189,6 +191,11 @@ class Replicas:
 
     def _kernel_name(self, place: Place) -> str:
         return blockdev.kernel_name(self._machine.tree, place.device)
+
+    def _write_header(self, place: Place, head: Header) -> Header:
+        stored = header.write_header(place.device, head)
+        self._remembered.forget(place.volume_id, place.replica_id)
+        return stored
 
     def _find_header(self, place: Place) -> Header | None:
         """None also for what an earlier volume left there: a new replica's place holds old bytes."""

@@ -4,11 +4,11 @@ Two signs: requests under way of which none has ended for a while, and the mean 
 The first finds a member that stands still, the second one that answers all the time, only late.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from replication.agent.members import Joint
-from replication.errors import KernelError, NotFound
-from replication.kernel.sysfs import Tree
+from replication.kernel.sysfs import Held, Tree
 
 SAMPLE_EVERY = 2.0  # seconds; a hundred volumes are looked at for little
 LONGEST_SPAN = 2 * SAMPLE_EVERY
@@ -38,6 +38,11 @@ class Pace:
         """How long it takes to answer, at least."""
         return max(self.still_seconds, min(self.write_seconds))
 
+    @property
+    def at_rest(self) -> bool:
+        """The same counters at the next look change nothing."""
+        return not self.counters.under_way and not any(self.write_seconds)
+
 
 def parse_counters(text: str) -> Counters:
     words = [int(word) for word in text.split()]
@@ -61,28 +66,41 @@ class Paces:
     """Of every remote member that has not been dropped. For one thread."""
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+        self._held = Held(tree)
         self._all: dict[str, Pace] = {}
+        self._texts: dict[str, str] = {}
+        self._sampled = float("-inf")
+        self.any_slow = False  # whether there is a member that `seconds` has to be asked about
 
-    def sample(self, joints: list[Joint], now: float) -> None:
-        """Look at these, and forget all others; not more often than every SAMPLE_EVERY."""
-        before, self._all = self._all, {}
+    def sample(self, joints: Collection[Joint], now: float) -> None:
+        """Forget all others; look at these, not more often than every SAMPLE_EVERY."""
+        for gone in self._all.keys() - {joint.hold for joint in joints}:
+            self._forget(gone)
+        if now - self._sampled < SAMPLE_EVERY:
+            return
+        self._sampled = now
+        self._held.keep({_stat_name(joint) for joint in joints})
         for joint in joints:
-            known = before.get(joint.hold)
-            if known is not None and now - known.time < SAMPLE_EVERY:
-                self._all[joint.hold] = known
-                continue
-            counters = self._read(joint.kname)
-            if counters is not None:
-                self._all[joint.hold] = follow(known, counters, now)
+            self._look(joint, now)
+        self.any_slow = any(pace.seconds for pace in self._all.values() if not pace.at_rest)
 
     def seconds(self, joint: Joint) -> float:
         """How long it takes to answer; 0 as long as nothing is known."""
         pace = self._all.get(joint.hold)
         return 0.0 if pace is None else pace.seconds
 
-    def _read(self, kname: str) -> Counters | None:
-        try:
-            return parse_counters(self._tree.read(f"/sys/class/block/{kname}/stat"))
-        except (NotFound, KernelError):  # being taken away
-            return None
+    def _look(self, joint: Joint, now: float) -> None:
+        before, text = self._all.get(joint.hold), self._held.find(_stat_name(joint))
+        if text is None:  # being taken away
+            self._forget(joint.hold)
+        elif before is None or not before.at_rest or text != self._texts.get(joint.hold):
+            self._all[joint.hold] = follow(before, parse_counters(text), now)
+            self._texts[joint.hold] = text
+
+    def _forget(self, hold: str) -> None:
+        self._all.pop(hold, None)
+        self._texts.pop(hold, None)
+
+
+def _stat_name(joint: Joint) -> str:
+    return f"/sys/class/block/{joint.kname}/stat"

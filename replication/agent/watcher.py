@@ -11,7 +11,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -86,13 +86,17 @@ class Watcher:
             self._look_safely(array)
 
     def _run(self) -> None:
-        while not self._stopping:
+        for number in itertools.count():
+            if self._stopping:
+                return
             events = self._holds_changed()
             arrays = self._arrays.list_all()
             self._glances.follow(arrays)
             self._paces.sample(list(_list_remote(arrays)), self._machine.clock.now())
+            changed = self._glances.find_changed(arrays, number)
+            silent = self._prober.list_silent(SILENT_AFTER)
             for array in arrays:
-                if self._glances.has_changed(array) or events or self._needs_look(array):
+                if events or array.volume_id in changed or self._needs_look(array, silent):
                     self._look_safely(array)
             self._wait(choose_pause(arrays, self._machine.clock.now()))
 
@@ -103,17 +107,16 @@ class Watcher:
             self._events = self._machine.holds.arm_events()
         return happened
 
-    def _needs_look(self, array: Assembled) -> bool:
-        """Something goes on that no sign tells the progress of."""
-        report = array.report
-        if report is None or in_trouble(report) or report.activity in SCRUBS or array.released():
+    def _needs_look(self, array: Assembled, silent: Collection[str]) -> bool:
+        """What neither signs nor md tell: it was restless, or a peer is silent or slow."""
+        if array.restless:
             return True
-        joints = tuple(array.members.values())
+        if not silent and not self._paces.any_slow:
+            return False
+        joints = [joint for joint in tuple(array.members.values()) if joint.remote is not None]
         bound = latency_bound(array)
-        if bound and any(self._paces.seconds(joint) >= bound for joint in joints):
-            return True
-        silent = any(j.remote and self._prober.silence(j.remote.address) >= SILENT_AFTER for j in joints)
-        return silent or any(joint.unconnected_since for joint in joints)
+        slow = bound and any(self._paces.seconds(joint) >= bound for joint in joints)
+        return bool(slow) or any(joint.remote.address in silent for joint in joints if joint.remote)
 
     def _wait(self, timeout: float | None) -> None:
         """For a change that the kernel tells of, `wake`, or `timeout` seconds; None is for ever."""
@@ -122,7 +125,8 @@ class Watcher:
         poll.register(self._events, select.POLLIN)
         for state in self._glances.list_states():
             poll.register(state.fileno(), select.POLLPRI | select.POLLERR)
-        poll.poll(None if timeout is None else timeout * 1000)
+        ready = poll.poll(None if timeout is None else timeout * 1000)
+        self._glances.hear(descriptor for descriptor, _ in ready)
         if select.select([self._wake_read], [], [], 0)[0]:
             os.read(self._wake_read, 4096)
 
@@ -143,6 +147,7 @@ class Watcher:
             let_go(self._machine, array)
         report = self._make_report(array, state)
         array.report = report
+        array.restless = is_restless(array, report)
         self._retry_paths(array)
         if self._arrays.find(array.volume_id) is array:
             self._reports.publish(report)
@@ -273,6 +278,12 @@ def _list_remote(arrays: Iterable[Assembled]) -> Iterator[Joint]:
         for joint in tuple(array.members.values()):
             if joint.remote is not None and not joint.released:
                 yield joint
+
+
+def is_restless(array: Assembled, report: ArrayReport) -> bool:
+    """Whether something goes on there that no sign tells the progress of."""
+    unconnected = any(joint.unconnected_since for joint in tuple(array.members.values()))
+    return in_trouble(report) or report.activity in SCRUBS or bool(array.released()) or unconnected
 
 
 def latency_bound(array: Assembled) -> float:

@@ -4,7 +4,7 @@ import errno
 import os
 import select
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -148,6 +148,34 @@ class Attribute:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Held:
+    """Attributes that are read again and again, each held open. For one thread."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._open: dict[str, Attribute] = {}
+
+    def find(self, name: str) -> str | None:
+        """None when it cannot be read. What a new device of the same name says is found at the next call."""
+        try:
+            if name not in self._open:
+                self._open[name] = Attribute(self._tree, name)
+            return self._open[name].read()
+        except (NotFound, KernelError):
+            self._close(name)
+            return None
+
+    def keep(self, names: Collection[str]) -> None:
+        """Let go of all others."""
+        for name in self._open.keys() - names:
+            self._close(name)
+
+    def _close(self, name: str) -> None:
+        attribute = self._open.pop(name, None)
+        if attribute is not None:
+            attribute.close()
 
 
 def wait_changed(attributes: Sequence[Attribute], timeout: float) -> tuple[Attribute, ...]:

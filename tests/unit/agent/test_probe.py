@@ -126,3 +126,12 @@ def test_answers_to_somebody_else_are_passed_over() -> None:
         rounds.wire.answers.append((IPV4 + b"\0" + echo_request(other, 1)[1:], ("a", 0)))
         rounds.go()
     assert rounds.prober.silence("a") == 1.5
+
+
+def test_those_that_have_been_silent_for_long_are_listed() -> None:
+    rounds = Rounds("a", "b")
+    rounds.go(2)
+    rounds.wire.alive = {"a"}
+    rounds.go(8)
+    assert rounds.prober.list_silent(3.0) == {"b"}
+    assert rounds.prober.list_silent(30.0) == frozenset()

@@ -67,6 +67,32 @@ def test_members_are_sampled_now_and_then_and_forgotten_with_their_devices(tmp_p
     for time in (0.0, SAMPLE_EVERY, SAMPLE_EVERY + 0.5):
         paces.sample([joint], time)
     assert paces.seconds(joint) == SAMPLE_EVERY
-    tree.path("/sys/class/block/dm-4/stat").unlink()
-    paces.sample([joint], 9.0)
+    assert paces.any_slow
+    paces.sample([], SAMPLE_EVERY + 1)
     assert paces.seconds(joint) == 0.0
+    paces.sample([], 9.0)
+    assert not paces.any_slow
+
+
+def test_a_member_whose_device_is_gone_is_not_slow(tmp_path: Path) -> None:
+    paces, joint = Paces(FakeTree(tmp_path)), Joint("r1", "hold", "dm-4", "nvme1n1", None)
+    paces.sample([joint], 0.0)
+    assert paces.seconds(joint) == 0.0
+
+
+def test_only_a_member_at_rest_may_be_looked_at_less_closely() -> None:
+    assert follow(None, Counters(5, 5, 9.0, 0), 0.0).at_rest
+    assert not follow(None, Counters(5, 5, 9.0, 1), 0.0).at_rest
+    late = follow(follow(None, Counters(5, 5, 9.0, 0), 0.0), Counters(6, 6, 19.0, 0), 2.0)
+    assert not late.at_rest
+
+
+def test_a_member_that_was_late_and_rests_is_forgiven(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path)
+    paces, joint = Paces(tree), Joint("r1", "hold", "dm-4", "nvme1n1", None)
+    found = []
+    for number, seconds in enumerate((0, 10, 20, 20, 20)):
+        tree.lay({"/sys/class/block/dm-4/stat": f"0 0 0 0 {seconds // 10} 0 0 {seconds * 1000} 0 0 0"})
+        paces.sample([joint], number * SAMPLE_EVERY)
+        found.append(paces.seconds(joint))
+    assert found == [0.0, 0.0, 10.0, 0.0, 0.0]

@@ -2,7 +2,8 @@ import pytest
 
 from replication.agent.assembled import Assembled
 from replication.agent.members import Joint, Remote
-from replication.agent.watcher import HURRIED_FOR, HURRY, INTERVAL, choose_pause
+from replication.agent.watcher import HURRIED_FOR, HURRY, INTERVAL, choose_pause, is_restless
+from replication.model import ArrayReport, MemberHealth, MemberReport
 
 NOW = 1000.0
 
@@ -31,3 +32,29 @@ def test_a_member_that_was_dropped_is_not_waited_for() -> None:
     dropped = array(NOW)
     dropped.members["r1"].released = True
     assert choose_pause((dropped,), NOW) == INTERVAL
+
+
+def report(health: MemberHealth = MemberHealth.GOOD, activity: str = "idle") -> ArrayReport:
+    return ArrayReport("v1", 1, 1, (MemberReport("r1", health),), resync_done=True, activity=activity)
+
+
+def test_an_array_of_which_nobody_knows_anything_yet_is_restless() -> None:
+    assert array(None).restless
+
+
+def test_an_array_at_rest_is_left_alone() -> None:
+    assert not is_restless(array(None), report())
+
+
+@pytest.mark.parametrize(
+    "news", [report(MemberHealth.LOST), report(MemberHealth.RECOVERING), report(activity="check")]
+)
+def test_an_array_in_which_something_goes_on_is_looked_at_again(news: ArrayReport) -> None:
+    assert is_restless(array(None), news)
+
+
+def test_an_array_whose_member_has_no_connection_or_was_dropped_is_looked_at_again() -> None:
+    dropped = array(None)
+    dropped.members["r1"].released = True
+    assert is_restless(dropped, report())
+    assert is_restless(array(NOW), report())

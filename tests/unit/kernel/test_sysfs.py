@@ -5,7 +5,7 @@ import pytest
 
 from replication.errors import FailedPrecondition, KernelError, NotFound
 from replication.kernel import blockdev
-from replication.kernel.sysfs import Attribute, Tree, errno_of, wait_changed
+from replication.kernel.sysfs import Attribute, Held, Tree, errno_of, wait_changed
 from tests.unit.kernel.fake_tree import FakeTree
 
 
@@ -99,3 +99,23 @@ def test_requests_in_flight_are_reads_and_writes(tmp_path: Path) -> None:
 def test_a_file_is_claimed_by_nobody(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     assert not blockdev.is_claimed(Tree(tmp_path), "/f")
+
+
+def test_an_attribute_that_is_held_is_read_anew_each_time(tmp_path: Path) -> None:
+    held, path = Held(Tree(tmp_path)), tmp_path / "a"
+    assert held.find("/a") is None
+    path.write_text("1\n")
+    assert held.find("/a") == "1"
+    path.write_text("2\n")
+    assert held.find("/a") == "2"
+
+
+def test_an_attribute_that_is_not_kept_is_opened_anew(tmp_path: Path) -> None:
+    held, path = Held(Tree(tmp_path)), tmp_path / "a"
+    path.write_text("old")
+    held.find("/a")
+    path.unlink()
+    path.write_text("new")
+    assert held.find("/a") == "old"
+    held.keep([])
+    assert held.find("/a") == "new"
