@@ -10,7 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
-from tests.mutants.mistakes import MUTANTS
+from tests.mutants.listed import MUTANTS
 from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant, applied
 from tests.simulation.calm import weather
 from tests.simulation.machines import Wrong

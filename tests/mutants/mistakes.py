@@ -29,19 +29,11 @@ from replication.model import (
     Versioned,
     Volume,
 )
-from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
-
-INSYNC = "tests/unit/control/test_insync.py"
-REBUILD = "tests/unit/control/test_rebuild.py"
-RECONCILER = "tests/unit/control/test_reconciler.py"
-MD = "tests/unit/kernel/test_md.py"
-NVMET = "tests/unit/kernel/test_nvmet.py"
-AGENT = "tests/unit/agent"
 
 Function = Callable[..., Any]
 
 
-def _returns(value: object) -> Callable[[Function], Function]:
+def returns(value: object) -> Callable[[Function], Function]:
     return lambda _: lambda *_args, **_kwargs: value
 
 
@@ -310,92 +302,3 @@ def never_queues(_: Function) -> Function:
         return Target(0, size_bytes // 512, "multipath", words)
 
     return target
-
-
-MUTANTS = (
-    Mutant("release before record", "replication.control.reporting:Reporting.handle", released_before_record,
-           (SIMULATION, f"{RECONCILER}::test_nothing_is_confirmed_that_is_not_recorded",)),
-    Mutant("a confirmation of what was reported, not recorded", "replication.control.reporting:_word_of",
-           word_says_what_was_reported, (f"{RECONCILER}::test_when_all_are_lost_none_is_dropped",)),
-    Mutant("a member failed before the record", "replication.agent.release:is_dropped_by", drops_what_is_lost,
-           (ENUMERATION, SIMULATION, f"{AGENT}/test_release.py")),
-    Mutant("two members failed, one looked at", "replication.kernel.md_members:release_pending",
-           released_without_looking, (f"{MD}::test_a_second_failure_is_not_released_with_the_first",)),
-    Mutant("confirmation of an older report", "replication.agent.release:is_dropped_by", late_word_drops,
-           (f"{AGENT}/test_release.py",)),
-    Mutant("confirmation of an older record version", "replication.agent.node:Agent.confirm",
-           any_version_obeyed, (f"{AGENT}/test_words.py",)),
-    Mutant("a member that healed too late stays", "replication.agent.release:is_dropped_by",
-           healed_too_late_stays, (f"{AGENT}/test_release.py",)),
-    Mutant("no fence: who did not answer starts", "replication.control.insync:admit", unprepared_start,
-           (ENUMERATION, SIMULATION, INSYNC)),
-    Mutant("no fence: old exports stay", "replication.agent.replicas:Replicas._fence", _returns(None),
-           (f"{AGENT}/test_fencing.py",)),
-    Mutant("fence without drain", "replication.kernel.nvmet:Nvmet._end_namespace", no_drain,
-           (f"{NVMET}::test_a_disk_that_does_not_drain_is_not_fenced_however_often_one_asks",)),
-    Mutant("fence after attach", "replication.agent.replicas:Replicas.prepare", export_before_fence,
-           (f"{AGENT}/test_fencing.py",)),
-    Mutant("the header's epoch is not checked", "replication.agent.replicas:Replicas._check_epoch",
-           _returns(None), (f"{AGENT}/test_fencing.py",)),
-    Mutant("old consumer's own disk joined unconfirmed", "replication.control.insync:fence", own_disk_kept,
-           (ENUMERATION, INSYNC)),
-    Mutant("returning member's own bits left out", "replication.agent.rejoin:_read_bits", _returns(()),
-           (f"{AGENT}/test_rejoining.py",)),
-    Mutant("returning member in the lowest slot", "replication.agent.rejoin:choose_slot", _returns(0),
-           (f"{AGENT}/test_choices.py",)),
-    Mutant("the local member first while a resync is owed from another",
-           "replication.agent.attachment:choose_members", resync_from_the_local, (ENUMERATION,)),
-    Mutant("md's in_sync believed before the recovery", "replication.agent.judge:judge", in_sync_believed,
-           (ENUMERATION, SIMULATION, f"{AGENT}/test_judge.py")),
-    Mutant("an export that survives a boot", "replication.agent.names:ExportName.__str__", boot_not_in_name,
-           (ENUMERATION, f"{AGENT}/test_names.py")),
-    Mutant("an export that keeps its name when it is made anew",
-           "replication.agent.names:ExportName.__str__", version_not_in_name, (f"{AGENT}/test_names.py",)),
-    Mutant("in_sync before the recovery ends", "replication.control.insync:react", recovering_counts,
-           (ENUMERATION, SIMULATION)),
-    Mutant("a recovery of an earlier attempt counts", "replication.control.insync:_recovered",
-           any_attempt_counts, (ENUMERATION, INSYNC, RECONCILER)),
-    Mutant("full copy skipped after two failures", "replication.control.insync:_dropped", full_forgotten,
-           (INSYNC,)),
-    Mutant("bitmap not carried over at assembly", "replication.kernel.md:_set_bits", _returns(None),
-           (f"{MD}::test_nothing_can_be_written_before_the_bits_are_set",)),
-    Mutant("what has grown is marked in memory alone", "replication.kernel.md:_mark_owed", _returns(None),
-           (f"{MD}::test_what_has_grown_is_marked_on_the_disks_before_the_resync_of_it_begins",)),
-    Mutant("no bitmap carried over", "replication.kernel.bitmap:unite", _returns(()),
-           (ENUMERATION, SIMULATION)),
-    Mutant("one member's bitmap carried over", "replication.kernel.bitmap:unite", first_bitmap_only,
-           ("tests/unit/kernel/test_bitmap.py",)),
-    Mutant("bitmap trusted after it was cleared with the replica elsewhere",
-           "replication.control.insync:_settled", cleared_bitmap_trusted, (INSYNC,)),
-    Mutant("a boot does not matter to a volatile cache", "replication.control.rebuild:choose_copy",
-           boot_ignored, (ENUMERATION, REBUILD)),
-    Mutant("an old copy of a disk is brought back by bitmap", "replication.control.rebuild:is_old",
-           _returns(False), ("tests/unit/control/test_old_disks.py",)),
-    Mutant("an old copy of a disk is made ready", "replication.agent.replicas:Replicas._check_age",
-           _returns(None), (f"{AGENT}/test_replicas.py",)),
-    Mutant("any flush counts", "replication.agent.flush:bitmap_covers", _returns(True),
-           (ENUMERATION, f"{AGENT}/test_release.py")),
-    Mutant("who booted starts like the others", "replication.control.starting:_doubt", _returns(""),
-           (ENUMERATION,)),
-    Mutant("last replica recorded stale", "replication.control.insync:lose", last_replica_stale,
-           (ENUMERATION, SIMULATION, INSYNC)),
-    Mutant("stale replica chosen as source", "replication.control.insync:_with_source", stale_source,
-           (ENUMERATION, SIMULATION, INSYNC)),
-    Mutant("the source follows the consumer", "replication.control.insync:_with_source",
-           source_follows_consumer, (ENUMERATION, INSYNC)),
-    Mutant("stale members start", "replication.control.starting:order_members", stale_members_start,
-           ("tests/unit/control/test_starting.py",)),
-    Mutant("no resync is owed after the fence", "replication.control.insync:fence", no_resync,
-           (ENUMERATION, INSYNC)),
-    Mutant("no resync is owed after a crash", "replication.control.insync:begin_attach", no_resync,
-           (ENUMERATION, SIMULATION, INSYNC)),
-    Mutant("record not compared", "replication.control.store.memory:_require_version", _returns(None),
-           (ENUMERATION, "tests/unit/control/test_stores.py")),
-    Mutant("epoch reused", "replication.control.insync:begin_attach", epoch_reused, (ENUMERATION, INSYNC)),
-    Mutant("reports of an older epoch are taken", "replication.control.insync:_require_epoch", _returns(None),
-           (INSYNC,)),
-    Mutant("an array that was given up is never abandoned", "replication.control.rebuild:_is_current",
-           _returns(True), (REBUILD,)),
-    Mutant("no hold layer", "replication.kernel.hold:_target", never_queues,
-           ("tests/unit/kernel/test_dm.py",)),
-)  # fmt: skip

@@ -4,7 +4,8 @@ import pytest
 
 from replication.control import insync
 from tests.mutants.hunt import fails, hunt
-from tests.mutants.mistakes import MUTANTS, epoch_reused
+from tests.mutants.listed import MUTANTS
+from tests.mutants.mistakes import epoch_reused
 from tests.mutants.mutant import ENUMERATION, Mutant, applied, resolve
 from tests.unit.control.records import detached
 
