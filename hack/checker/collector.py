@@ -1,8 +1,9 @@
 """Outside the machines: the list of what was acknowledged, and the judgement of what is found later.
 
 A block must hold the newest write to it that was acknowledged, or one that was issued after that. Anything
-else, damage included, is a lost acknowledged write. Where all disks lost what was not flushed, only those
-writes count of which the kernel had said that they are durable.
+else, damage included, is a lost acknowledged write. A machine that dies may take with it the word of one
+write of each writer, the one after the newest that we were told of. Where all disks lost what was not
+flushed, only those writes count of which the kernel had said that they are durable.
 """
 
 import copy
@@ -35,6 +36,7 @@ class Record:
     """Everything that writers have told. Not thread-safe: the collector feeds it from one thread."""
 
     blocks: dict[int, History] = field(default_factory=dict)
+    newest: dict[int, int] = field(default_factory=dict)  # number issued, by writer
     acknowledged: int = 0
     durable: int = 0
     errors: list[str] = field(default_factory=list)
@@ -48,7 +50,7 @@ class Record:
             return
         history = self.blocks.setdefault(int(index), History())
         if kind == "I":
-            history.issued = int(number)
+            history.issued = self.newest[int(writer)] = int(number)
             return
         history.acknowledged = int(number)
         self.acknowledged += 1
@@ -75,7 +77,8 @@ class Record:
         if int(words[2]) != index:
             return f"block {index}: holds block {words[2]}"
         demanded = history.durable if durable_only else history.acknowledged
-        if not demanded <= number <= history.issued:
+        untold = number == self.newest.get(int(words[1]), 0) + 1
+        if number < demanded or not (number <= history.issued or untold):
             known = f"acknowledged {history.acknowledged}, durable {history.durable}, issued {history.issued}"
             return f"block {index}: holds {number}, {known}"
         return ""

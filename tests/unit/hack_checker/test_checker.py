@@ -42,7 +42,14 @@ def test_a_write_that_was_issued_but_never_acknowledged_may_be_there_or_not() ->
     told = record("I 0 5 1", "A 0 5 1", "I 0 5 2")
     assert not told.judge(["5 0 5 1"]).lost
     assert not told.judge(["5 0 5 2"]).lost
-    assert told.judge(["5 0 5 3"]).lost
+    assert told.judge(["5 0 5 4"]).lost
+
+
+def test_the_word_of_one_write_may_have_died_with_the_machine() -> None:
+    told = record("I 0 5 1", "A 0 5 1")
+    assert not told.judge(["5 0 5 1", "6 0 6 2"]).lost
+    assert told.judge(["7 0 7 3"]).lost
+    assert told.judge(["6 1 6 2"]).lost, "another writer's"
 
 
 def test_of_a_forgetful_disk_only_what_was_called_durable_is_demanded() -> None:
