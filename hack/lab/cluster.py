@@ -27,8 +27,8 @@ class Cluster:
     One processor each: with three emulated machines on two cores, starting programs takes half the time
     that it takes with two each, where one spins for another that does not run. `cpus=2` is for races.
 
-    `volatile=True`: disks that forget what was not flushed when the power fails. Others forget nothing. All
-    say that they have a volatile write cache: QEMU's NVMe knows no other.
+    Disks are NVMe, say that they have a volatile write cache, and forget nothing. With `volatile` they are
+    virtio's. True: what was not flushed is forgotten when the power fails. False: they have no such cache.
     """
 
     def __init__(  # noqa: PLR0913 - what machines differ in, each by its name
@@ -39,7 +39,7 @@ class Cluster:
         disk_size_bytes: int = 2 * GIB,
         memory_mib: int = 900,
         cpus: int = 1,
-        volatile: bool = False,
+        volatile: bool | None = None,
         kernel: str = DEFAULT_KERNEL,
     ) -> None:
         self.nodes = nodes

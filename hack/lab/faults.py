@@ -73,13 +73,14 @@ class Faults:
         self.succeed(f"date -s '{hours:+d} hours'")
 
     def disk_path(self: _Commands, index: int = 0) -> str:
-        """/dev/nvmeXn1 of the machine's disk `index`, found by its serial number."""
+        """/dev/nvmeXn1 or /dev/vdX of the machine's disk `index`, found by its serial number."""
         serial = f"{self.hardware.name}-disk{index}"
-        found = self.succeed(f"grep -lx '{serial} *' /sys/class/nvme/nvme*/serial").split("/")
-        return f"/dev/{found[4]}n1"
+        where = "/sys/class/nvme/nvme*/serial /sys/block/vd*/serial"
+        found = self.succeed(f"grep -slx '{serial} *' {where} | grep .").split("/")
+        return f"/dev/{found[4]}n1" if found[2] == "class" else f"/dev/{found[3]}"
 
     def break_disk(self: _Commands, index: int = 0) -> None:
-        """The disk is pulled out: its device vanishes under whoever has it open. A reboot has it back."""
+        """The NVMe disk is pulled out: it vanishes under whoever has it open. A reboot has it back."""
         serial = f"{self.hardware.name}-disk{index}"
         find = f"grep -lx '{serial} *' /sys/class/nvme/nvme*/serial"
         self.succeed(f'echo 1 > "$(dirname "$({find})")/device/remove"')

@@ -16,6 +16,7 @@ MODULES = (
     "virtio_net",
     "virtio_console",
     "virtio_rng",
+    "virtio_blk",
     "9pnet_virtio",
     "9p",
     "overlay",

@@ -2,11 +2,9 @@
 
     python -I -S volatile.py LISTENER IMAGE
 
-LISTENER is the number of an open socket that listens, IMAGE the file that keeps what is durable: what was
-flushed, or written with forced unit access. All else is kept here, and nowhere else. Standard library only.
-
-A forced write makes its own blocks durable and no others, so that later writes survive earlier ones. This is
-the least that a disk may do; one that does more hides mistakes.
+LISTENER is the number of an open socket that listens, IMAGE the file that keeps what was flushed. All else is
+kept here, and nowhere else. Forced unit access is not offered: who wants it writes and flushes. Standard
+library only.
 """
 
 import contextlib
@@ -24,9 +22,8 @@ _GREETING = struct.Struct(">8sQQI124x")
 _REQUEST = struct.Struct(">IHHQQI")
 _REPLY = struct.Struct(">IIQ")
 _OLDSTYLE, _ASKS, _ANSWERS = 0x00420281861253, 0x25609513, 0x67446698
-_HAS_FLAGS, _CAN_FLUSH, _CAN_FORCE, _CAN_ZERO = 1, 4, 8, 64
+_HAS_FLAGS, _CAN_FLUSH, _CAN_ZERO = 1, 4, 64
 _READ, _WRITE, _DISCONNECT, _FLUSH, _ZERO = 0, 1, 2, 3, 6
-_FORCED = 1
 _EINVAL = 22
 
 
@@ -46,23 +43,22 @@ class Disk:
                 _lay(data, offset, block, number * BLOCK_BYTES)
         return bytes(data)
 
-    def write(self, offset: int, data: bytes, *, forced: bool) -> None:
+    def write(self, offset: int, data: bytes) -> None:
         for number in _blocks(offset, len(data)):
-            self._put(number, self._changed(number, offset, data), forced=forced)
+            self._unflushed[number] = self._changed(number, offset, data)
 
-    def zero(self, offset: int, length: int, *, forced: bool) -> None:
+    def zero(self, offset: int, length: int) -> None:
         """As writing zeroes, which it does by the block: a length may be gigabytes."""
         for number in _blocks(offset, length):
             begin = max(offset, number * BLOCK_BYTES)
             end = min(offset + length, (number + 1) * BLOCK_BYTES)
             whole = end - begin == BLOCK_BYTES
-            block = _ZEROES if whole else self._changed(number, begin, bytes(end - begin))
-            self._put(number, block, forced=forced)
+            self._unflushed[number] = _ZEROES if whole else self._changed(number, begin, bytes(end - begin))
 
     def flush(self) -> None:
         while self._unflushed:
             number, block = self._unflushed.popitem()
-            self._keep(number, block)
+            os.pwrite(self._file, block, number * BLOCK_BYTES)
 
     def _changed(self, number: int, offset: int, data: bytes) -> bytes:
         """The whole block as it is to be when `data` has been written at `offset`."""
@@ -72,16 +68,6 @@ class Disk:
         block = bytearray(self.read(start, BLOCK_BYTES))
         _lay(block, start, data, offset)
         return bytes(block)
-
-    def _put(self, number: int, block: bytes, *, forced: bool) -> None:
-        if forced:
-            self._unflushed.pop(number, None)
-            self._keep(number, block)
-        else:
-            self._unflushed[number] = block
-
-    def _keep(self, number: int, block: bytes) -> None:
-        os.pwrite(self._file, block, number * BLOCK_BYTES)
 
 
 def _blocks(offset: int, length: int) -> range:
@@ -97,25 +83,25 @@ def _lay(target: bytearray, target_offset: int, data: bytes, offset: int) -> Non
 
 def serve(connection: socket.socket, disk: Disk) -> None:
     """Answer requests in their order, until the client is gone."""
-    flags = _HAS_FLAGS | _CAN_FLUSH | _CAN_FORCE | _CAN_ZERO
+    flags = _HAS_FLAGS | _CAN_FLUSH | _CAN_ZERO
     connection.sendall(_GREETING.pack(b"NBDMAGIC", _OLDSTYLE, disk.size_bytes, flags))
     while len(head := connection.recv(_REQUEST.size, socket.MSG_WAITALL)) == _REQUEST.size:
-        magic, how, kind, handle, offset, length = _REQUEST.unpack(head)
+        magic, _, kind, handle, offset, length = _REQUEST.unpack(head)
         if magic != _ASKS or kind == _DISCONNECT:
             return
         payload = connection.recv(length, socket.MSG_WAITALL) if kind == _WRITE else b""
-        error, answer = _answer(disk, kind, offset, payload or length, forced=bool(how & _FORCED))
+        error, answer = _answer(disk, kind, offset, payload or length)
         connection.sendall(_REPLY.pack(_ANSWERS, error, handle) + answer)
 
 
-def _answer(disk: Disk, kind: int, offset: int, what: bytes | int, *, forced: bool) -> tuple[int, bytes]:
+def _answer(disk: Disk, kind: int, offset: int, what: bytes | int) -> tuple[int, bytes]:
     """The error's number, and what was read; `what` is what to write, or how much."""
     if isinstance(what, bytes):
-        disk.write(offset, what, forced=forced)
+        disk.write(offset, what)
     elif kind == _READ:
         return 0, disk.read(offset, what)
     elif kind == _ZERO:
-        disk.zero(offset, what, forced=forced)
+        disk.zero(offset, what)
     elif kind == _FLUSH:
         disk.flush()
     else:

@@ -39,10 +39,16 @@ def test_disks_are_sparse_and_discard() -> None:
 
 
 def test_volatile_disks_are_told_to_flush_and_others_need_not_be() -> None:
-    for volatile, flushes, driver in ((False, "no-flush=on", "file,"), (True, "no-flush=off", "nbd,")):
+    for volatile, flushes, driver in ((None, "on", "file,"), (False, "on", "file,"), (True, "off", "nbd,")):
         nodes = _values(qemu_argv(replace(_MACHINE, volatile=volatile)), "-blockdev")
-        assert all(flushes in node for node in nodes)
+        assert all(f"no-flush={flushes}" in node for node in nodes)
         assert sum(node.startswith(driver) for node in nodes) == 2
+
+
+def test_disks_say_whether_they_have_a_volatile_cache() -> None:
+    for volatile, says in ((True, "write-cache=on"), (False, "write-cache=off")):
+        devices = _values(qemu_argv(replace(_MACHINE, volatile=volatile)), "-device")
+        assert [says in device for device in devices if "drive=" in device] == [True, True]
 
 
 def test_the_hosts_root_is_shared_read_only() -> None:

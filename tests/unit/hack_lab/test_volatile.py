@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hack.lab.volatile import BLOCK_BYTES, Disk, serve
 
 READ, WRITE, FLUSH, ZERO = 0, 1, 3, 6
-FORCED = 1
 _SIZE = 16 * BLOCK_BYTES
 offsets = st.integers(0, _SIZE - 1)
 
@@ -25,37 +24,21 @@ def image(tmp_path: Path) -> Path:
 
 def test_what_was_not_flushed_is_read_and_forgotten(image: Path) -> None:
     disk = Disk(image)
-    disk.write(BLOCK_BYTES, b"x" * BLOCK_BYTES, forced=False)
+    disk.write(BLOCK_BYTES, b"x" * BLOCK_BYTES)
     assert disk.read(BLOCK_BYTES, 1) == b"x"
     assert Disk(image).read(0, _SIZE) == bytes(_SIZE)
 
 
 def test_what_was_flushed_is_kept(image: Path) -> None:
     disk = Disk(image)
-    disk.write(100, b"flushed", forced=False)
+    disk.write(100, b"flushed")
     disk.flush()
-    disk.write(100, b"FORGOT!", forced=False)
+    disk.write(100, b"FORGOT!")
     assert Disk(image).read(100, 7) == b"flushed"
 
 
-def test_a_forced_write_is_kept_and_does_not_keep_others(image: Path) -> None:
-    disk = Disk(image)
-    disk.write(0, b"early", forced=False)
-    disk.write(BLOCK_BYTES, b"forced", forced=True)
-    assert Disk(image).read(0, 5) == bytes(5)
-    assert Disk(image).read(BLOCK_BYTES, 6) == b"forced"
-
-
-def test_a_forced_write_is_newer_than_what_was_not_flushed_before_it(image: Path) -> None:
-    disk = Disk(image)
-    disk.write(0, b"old", forced=False)
-    disk.write(0, b"new", forced=True)
-    disk.flush()
-    assert disk.read(0, 3) == Disk(image).read(0, 3) == b"new"
-
-
 @settings(max_examples=50)
-@given(st.lists(st.tuples(offsets, offsets, st.sampled_from(["write", "zero", "forced", "flush"]))))
+@given(st.lists(st.tuples(offsets, offsets, st.sampled_from(["write", "zero", "flush"]))))
 def test_it_reads_like_any_disk(steps: list[tuple[int, int, str]]) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(_SIZE)
@@ -74,9 +57,9 @@ def do(disk: Disk, how: str, offset: int, length: int, filling: int) -> bytes:
         disk.flush()
         return disk.read(offset, length)
     if how == "zero":
-        disk.zero(offset, length, forced=False)
+        disk.zero(offset, length)
         return bytes(length)
-    disk.write(offset, bytes([filling]) * length, forced=how == "forced")
+    disk.write(offset, bytes([filling]) * length)
     return bytes([filling]) * length
 
 
@@ -86,9 +69,10 @@ def test_it_is_served_over_nbd(image: Path) -> None:
         server = threading.Thread(target=serve, args=(theirs, Disk(image)))
         server.start()
         greeting = ours.recv(152, socket.MSG_WAITALL)
-        assert greeting[16:28] == struct.pack(">QI", _SIZE, 0b1001101), "flushes, forced writes, zeroes"
-        assert ask(ours, WRITE, 0, 4, b"gone") == (0, b"")
-        assert ask(ours, WRITE, 0, 4, b"kept", flags=FORCED) == (0, b"")
+        assert greeting[16:28] == struct.pack(">QI", _SIZE, 0b1000101), "flushes, zeroes"
+        assert ask(ours, WRITE, 0, 4, b"kept") == (0, b"")
+        assert Disk(image).read(0, 4) == bytes(4)
+        assert ask(ours, FLUSH, 0, 0) == (0, b"")
         assert ask(ours, ZERO, 2, 2) == (0, b"")
         assert ask(ours, READ, 0, 4) == (0, b"ke\0\0")
         assert Disk(image).read(0, 4) == b"kept"
@@ -99,11 +83,9 @@ def test_it_is_served_over_nbd(image: Path) -> None:
         server.join()
 
 
-def ask(
-    client: socket.socket, kind: int, offset: int, length: int, data: bytes = b"", flags: int = 0
-) -> tuple[int, bytes]:
+def ask(client: socket.socket, kind: int, offset: int, length: int, data: bytes = b"") -> tuple[int, bytes]:
     """The error's number and what was read."""
-    client.sendall(struct.pack(">IHHQQI", 0x25609513, flags, kind, 7, offset, length) + data)
+    client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, kind, 7, offset, length) + data)
     magic, error, handle = struct.unpack(">IIQ", client.recv(16, socket.MSG_WAITALL))
     assert (magic, handle) == (0x67446698, 7)
     return error, client.recv(length, socket.MSG_WAITALL) if kind == READ else b""
