@@ -1,8 +1,9 @@
 """Inside a machine: print what every block holds, read with O_DIRECT.
 
-    python -I -S dump.py PATH BLOCKS
+    python -I -S dump.py PATH BLOCKS [OFFSET]
 
-One line a block: `index writer block number`, or `index damaged`.
+OFFSET is where the first block lies, in bytes. One line a block: `index writer block number`, or `index
+damaged`.
 """
 
 import mmap
@@ -21,10 +22,11 @@ def describe(index: int, data: bytes) -> str:
 
 
 def main() -> None:
+    offset = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     file = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
     buffer = mmap.mmap(-1, BLOCK_BYTES)
     for index in range(int(sys.argv[2])):
-        os.preadv(file, [buffer], index * BLOCK_BYTES)
+        os.preadv(file, [buffer], offset + index * BLOCK_BYTES)
         print(describe(index, buffer[:]))
 
 

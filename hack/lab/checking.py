@@ -6,13 +6,14 @@ from hack.lab.vm import Machine, Spawned
 WRITERS, BLOCKS_PER_WRITER = 8, 64
 
 
-def start_writer(machine: Machine, device: str, endpoint: str) -> Spawned:
+def start_writer(machine: Machine, device: str, endpoint: str, *kinds: str) -> Spawned:
+    """Writers of all kinds, or of those named: hack/checker/writer.py."""
     program = f"{REPOSITORY}/hack/checker/writer.py"
-    words = [program, device, endpoint, str(WRITERS), str(BLOCKS_PER_WRITER)]
+    words = [program, device, endpoint, str(WRITERS), str(BLOCKS_PER_WRITER), *kinds]
     return machine.spawn(["python3", "-I", "-S", *words])
 
 
-def dump(machine: Machine, device: str) -> str:
+def dump(machine: Machine, device: str, offset: int = 0) -> str:
     """What every block of the checker holds."""
-    program = f"{REPOSITORY}/hack/checker/dump.py"
-    return machine.succeed(f"python3 -I -S {program} {device} {WRITERS * BLOCKS_PER_WRITER}", timeout=120)
+    words = f"{REPOSITORY}/hack/checker/dump.py {device} {WRITERS * BLOCKS_PER_WRITER} {offset}"
+    return machine.succeed(f"python3 -I -S {words}", timeout=120)

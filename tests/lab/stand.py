@@ -48,11 +48,11 @@ _CLOCK = SystemClock()
 class Checked:
     """A checker that writes to the device of an attached volume."""
 
-    def __init__(self, machine: Machine, device: str, collector: Collector) -> None:
+    def __init__(self, machine: Machine, device: str, collector: Collector, *kinds: str) -> None:
         self.machine = machine
         self.device = device
         self.collector = collector
-        self.writer = start_writer(machine, device, collector.endpoint)
+        self.writer = start_writer(machine, device, collector.endpoint, *kinds)
 
     def wait_for_writes(self, count: int, timeout: float = 60) -> None:
         """Until `count` more have been acknowledged."""
@@ -148,11 +148,11 @@ class Stand:
         return self.control.volumes.create(VolumeRequest(name, size_bytes, POOL, replicas))
 
     @contextlib.contextmanager
-    def writing(self, volume: Volume, node: str) -> Iterator[Checked]:
-        """Attached to `node` and written to."""
+    def writing(self, volume: Volume, node: str, *kinds: str) -> Iterator[Checked]:
+        """Attached to `node` and written to, by writers of all kinds or of those named."""
         device = self.control.volumes.attach(volume.id, node)
         with Collector(HOST_ADDRESS) as collector:
-            checked = Checked(self.machine(node), device, collector)
+            checked = Checked(self.machine(node), device, collector, *kinds)
             checked.wait_for_writes(200)
             yield checked
 

@@ -6,8 +6,9 @@ import pytest
 
 from replication.agent.flush import FLUSH_EVERY
 from replication.control.insync import in_sync
-from replication.model import ArrayReport, Confirmation, MemberHealth, ReplicaState, Volume
+from replication.model import Confirmation, MemberHealth, ReplicaState, Volume
 from tests.lab.stand import Checked, Interception, Stand, wait_for
+from tests.lab.stories.acts import find_array, kill_agent
 from tests.lab.stories.told import tell
 
 pytestmark = pytest.mark.lab
@@ -122,11 +123,6 @@ def test_a_replica_lost_while_the_agent_is_away_is_seen_by_the_next(stand: Stand
     stand.remove(volume)
 
 
-def kill_agent(stand: Stand, name: str) -> None:
-    stand.site.agents[name].kill()
-    stand.site.agents[name].wait()
-
-
 def flushes(checked: Checked) -> bool:
     """Whether anything but the writer waits in the kernel for a disk's flush."""
     stacks = f"ls -d /proc/[0-9]*/task/*/stack | grep -v ^/proc/{checked.writer.pid}/"
@@ -142,10 +138,3 @@ def restart_agents(stand: Stand, *names: str) -> None:
 def healths(stand: Stand, volume: Volume, node: str) -> list[MemberHealth]:
     """Of the members of the volume's array there."""
     return [member.health for member in find_array(stand, volume, node).members]
-
-
-def find_array(stand: Stand, volume: Volume, node: str) -> ArrayReport:
-    """The volume's array on `node`, which must be of the record's epoch."""
-    epoch = stand.control.volumes.get(volume.id).epoch
-    arrays = stand.control.nodes.facts(node).arrays
-    return next(array for array in arrays if (array.volume_id, array.epoch) == (volume.id, epoch))

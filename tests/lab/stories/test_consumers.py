@@ -4,10 +4,10 @@ from functools import partial
 
 import pytest
 
-from hack.checker.collector import Verdict
 from replication.errors import StaleEpoch
 from replication.model import PrepareSpec, ReplicaState, Volume
-from tests.lab.stand import PATIENCE, Checked, Stand, dump, wait_for
+from tests.lab.stand import PATIENCE, Stand, dump
+from tests.lab.stories.acts import cut_all_power, move
 from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
@@ -91,13 +91,8 @@ def test_all_machines_lose_power_at_once(stand: Stand, times: int) -> None:
     volume = stand.create("dark")
     for _ in range(times):
         with stand.writing(volume, "m1") as checked:
-            old_epoch = stand.control.volumes.get(volume.id).epoch
             checked.wait_for_writes(500)
-            for machine in stand.cluster.machines:
-                machine.crash()
-            stand.cluster.restore()
-            stand.restore()
-            wait_for(partial(is_back, stand, volume, old_epoch), "the volume to be attached again")
+            cut_all_power(stand, volume, "m1")
             redundant = stand.wait_until_redundant(volume)
             stall = checked.collector.stall()
             assert checked.collector.errors() == []
@@ -134,22 +129,9 @@ def test_the_clock_of_a_node_jumps_by_an_hour(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
-def move(stand: Stand, volume: Volume, lost: Checked, node: str) -> Verdict:
-    """From a consumer that does not answer to `node`: what was acknowledged is found there."""
-    stand.control.volumes.detach(volume.id, lost.machine.name)
-    device = stand.control.volumes.attach(volume.id, node)
-    assert lost.collector.errors() == []
-    return lost.collector.judge(dump(stand.machine(node), device))
-
-
 def prepare(stand: Stand, volume: Volume, node: str, epoch: int) -> None:
     replica = next(each for each in volume.replicas if each.node == node)
     stand.control.nodes.to(node).prepare_replica(PrepareSpec(volume.id, replica.id, epoch, 0, None))
-
-
-def is_back(stand: Stand, volume: Volume, old_epoch: int) -> bool:
-    status, _ = stand.machine("m1").execute(["test", "-b", f"/dev/md_{volume.id}"])
-    return status == 0 and stand.control.volumes.get(volume.id).epoch > old_epoch
 
 
 def states(stand: Stand, volume: Volume) -> set[ReplicaState]:

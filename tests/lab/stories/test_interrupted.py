@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from hack.checker.collector import Verdict
 from replication.errors import Conflict, FailedPrecondition, Unavailable
 from replication.model import MIB, Phase, ReplicaState, Volume
-from tests.lab.stand import PATIENCE, Checked, Interception, Stand, dump, wait_for
+from tests.lab.stand import PATIENCE, Checked, Interception, Stand, wait_for
+from tests.lab.stories.acts import kill_agent, move
 from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
@@ -90,7 +90,7 @@ def test_an_expansion_interrupted_by_the_consumers_power_cut(stand: Stand) -> No
     m1 = stand.machine("m1")
     with stand.writing(volume, "m1") as lost:
         interrupt(stand, volume, "grow_array", lambda _: m1.crash())
-        before, moved_after = move(stand, volume, lost), lost.collector.stall()
+        before, moved_after = move(stand, volume, lost, "m2"), lost.collector.stall()
     with stand.writing(volume, "m2") as checked:
         repeat(stand, volume, checked)
         write_at_the_end(checked)
@@ -133,18 +133,6 @@ def write_at_the_end(checked: Checked) -> None:
     where = f"of={checked.device} bs=1M seek={seek} count=16"
     checked.machine.succeed(f"dd if=/dev/urandom {where} oflag=direct status=none", timeout=120)
     checked.wait_for_writes(100)
-
-
-def move(stand: Stand, volume: Volume, lost: Checked) -> Verdict:
-    stand.control.volumes.detach(volume.id, "m1")
-    device = stand.control.volumes.attach(volume.id, "m2")
-    assert lost.collector.errors() == []
-    return lost.collector.judge(dump(stand.machine("m2"), device))
-
-
-def kill_agent(stand: Stand, name: str) -> None:
-    stand.site.agents[name].kill()
-    stand.site.agents[name].wait()
 
 
 def later(act: Callable[[str], None], name: str) -> None:

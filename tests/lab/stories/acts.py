@@ -1,0 +1,40 @@
+"""What happens in several stories."""
+
+from hack.checker.collector import Verdict
+from replication.model import ArrayReport, Volume
+from tests.lab.stand import Checked, Stand, dump, wait_for
+
+
+def move(stand: Stand, volume: Volume, lost: Checked, node: str) -> Verdict:
+    """From a consumer that does not answer to `node`: what was acknowledged is found there."""
+    stand.control.volumes.detach(volume.id, lost.machine.name)
+    device = stand.control.volumes.attach(volume.id, node)
+    assert lost.collector.errors() == []
+    return lost.collector.judge(dump(stand.machine(node), device))
+
+
+def cut_all_power(stand: Stand, volume: Volume, node: str) -> None:
+    """All machines at once; until they and their agents run, and the volume is attached to `node` again."""
+    old_epoch = stand.control.volumes.get(volume.id).epoch
+
+    def is_back() -> bool:
+        status, _ = stand.machine(node).execute(["test", "-b", f"/dev/md_{volume.id}"])
+        return status == 0 and stand.control.volumes.get(volume.id).epoch > old_epoch
+
+    for machine in stand.cluster.machines:
+        machine.crash()
+    stand.cluster.restore()
+    stand.restore()
+    wait_for(is_back, "the volume to be attached again")
+
+
+def kill_agent(stand: Stand, name: str) -> None:
+    stand.site.agents[name].kill()
+    stand.site.agents[name].wait()
+
+
+def find_array(stand: Stand, volume: Volume, node: str) -> ArrayReport:
+    """The volume's array on `node`, which must be of the record's epoch."""
+    epoch = stand.control.volumes.get(volume.id).epoch
+    arrays = stand.control.nodes.facts(node).arrays
+    return next(array for array in arrays if (array.volume_id, array.epoch) == (volume.id, epoch))
