@@ -38,6 +38,7 @@ def test_the_consumer_is_cut_off_from_one_replica(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
+@pytest.mark.long
 def test_the_consumer_is_cut_off_from_both_replicas(stand: Stand) -> None:
     """The control plane hears it: the consumer's own replica is left, and writes go on."""
     volume = stand.create("alone")
@@ -59,6 +60,7 @@ def test_the_consumer_is_cut_off_from_both_replicas(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
+@pytest.mark.long
 def test_the_consumer_is_cut_off_from_all_for_a_while(stand: Stand) -> None:
     """From the control plane as well: writes wait, since nobody records, and go on when the cable is back."""
     volume = stand.create("waits")

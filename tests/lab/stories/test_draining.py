@@ -35,6 +35,7 @@ def test_a_machine_that_returns_with_an_empty_disk_is_replaced(stand: Stand) -> 
     end(stand, stand.control.volumes.get(volume.id), verdict)
 
 
+@pytest.mark.long
 def test_an_empty_disk_is_filled_again_where_no_other_node_has_room(stand: Stand) -> None:
     """The pool takes it, and the replica is made anew on it and copied in full."""
     volume = create(stand, "anew")
