@@ -187,9 +187,10 @@ def _write_if_there(tree: Tree, name: str, value: str) -> None:
 def grow(tree: Tree, name: str, component_size_bytes: int) -> None:
     """Every member's device has grown already. Repeatable. md resyncs the new part; what is below goes on.
 
-    md marks the new part in memory only (__bitmap_resize), and no write to it marks it on the disks then:
-    whoever has the array next would not know what a member missed. So we set the bits, in an array that is
-    frozen until then. If we die before, a repeat finds it frozen, and the resync owed.
+    md marks the new part in memory only (__bitmap_resize), and in an array that was written to before, no
+    write to it marks it on the disks: whoever has the array next would not know what a member missed. So we
+    set the bits, in an array that is frozen until then. If we die before, a repeat finds it frozen, and the
+    resync owed.
 
     FailedPrecondition while a member's device is too small, or another resync or recovery runs.
     """

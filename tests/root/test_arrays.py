@@ -261,9 +261,10 @@ def test_growing_keeps_the_chunk_and_what_is_there(local: Stand) -> None:
 
 
 def test_what_grew_while_a_member_is_away_is_known_to_whoever_has_the_array_next(local: Stand) -> None:
-    """md marks it in memory alone, and a write to it then marks nothing on the disks (__bitmap_resize)."""
+    """md marks it in memory alone (__bitmap_resize). It takes a write before the growth to be seen."""
     away = local.replicas[2]
     local.start(0, 1)
+    local.write(0, b"1")
     larger = DATA + (32 << 20)
     local.grow(larger)
     last = larger // CHUNK - 1
