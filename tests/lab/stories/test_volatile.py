@@ -46,6 +46,7 @@ def test_a_consumer_forgets_and_the_volume_has_moved(stand: Stand) -> None:
     volume = stand.create("moved", SIZE_BYTES)
     m1 = stand.machine("m1")
     with stand.writing(volume, "m1", PLAIN) as lost:
+        lost.wait_for_writes(500)
         m1.crash()
         before, moved_after = move(stand, volume, lost, "m2"), lost.collector.stall()
     with stand.writing(volume, "m2") as checked:
