@@ -24,7 +24,12 @@ def find_copied(report: ArrayReport) -> str | None:
 
 
 def tell(copy: Copy | None, report: ArrayReport, now: float) -> tuple[Copy | None, str]:
-    """What is known after `report`, and what is to be told, if anything."""
+    """What is known after `report`, and what is to be told, if anything.
+
+    A frozen array copies nothing, and its agent believes md of no member.
+    """
+    if report.activity == "frozen":
+        return copy, ""
     replica = find_copied(report)
     if replica is None:
         return None, "" if copy is None else _describe_end(copy, report, now)

@@ -47,6 +47,13 @@ def test_another_copy_begins_anew() -> None:
     assert tell(copy, other, 5.0)[0] == Copy("r0", 5.0, 8 * MIB, 0)
 
 
+def test_of_a_frozen_array_nothing_is_told() -> None:
+    copy, _ = tell(None, copying(60), 0.0)
+    frozen = replace(report(RECOVERING, RECOVERING), activity="frozen")
+    assert tell(copy, frozen, 1.0) == (copy, "")
+    assert tell(None, frozen, 1.0) == (None, "")
+
+
 def test_an_array_has_room_for_all_that_the_record_wants_in_it() -> None:
     policy = Policy(rebuild_bandwidth=5, write_latency_bound=0.0)
     assert choose_tuning(volume("iss"), policy).slots == 3
