@@ -7,7 +7,7 @@ from replication.model import ReplicaState
 from tests.lab.stand import PATIENCE, Stand
 from tests.lab.stories.told import end, tell
 
-pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
+pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3), pytest.mark.long]
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
 AWAY = 20.0  # seconds: the control plane, which sees the replica, tries in vain to bring it back
@@ -38,7 +38,6 @@ def test_the_consumer_is_cut_off_from_one_replica(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
-@pytest.mark.long
 def test_the_consumer_is_cut_off_from_both_replicas(stand: Stand) -> None:
     """The control plane hears it: the consumer's own replica is left, and writes go on."""
     volume = stand.create("alone")
@@ -60,7 +59,6 @@ def test_the_consumer_is_cut_off_from_both_replicas(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
-@pytest.mark.long
 def test_the_consumer_is_cut_off_from_all_for_a_while(stand: Stand) -> None:
     """From the control plane as well: writes wait, since nobody records, and go on when the cable is back."""
     volume = stand.create("waits")

@@ -21,6 +21,7 @@ DRAINED_WITHIN = 250.0  # seconds: five times the quiet figure
 FIRST = ("m1", "m2", "m3")  # where replicas are made; m4 is the spare
 
 
+@pytest.mark.long
 def test_a_machine_that_returns_with_an_empty_disk_is_replaced(stand: Stand) -> None:
     """Its disk is gone, whatever lies in its place: at once another node gets the replica."""
     volume = create(stand, "gone")
@@ -52,6 +53,7 @@ def test_an_empty_disk_is_filled_again_where_no_other_node_has_room(stand: Stand
     end(stand, stand.control.volumes.get(volume.id), verdict)
 
 
+@pytest.mark.long
 def test_a_replica_that_stays_away_is_replaced(stand: Stand) -> None:
     """On the fourth node, after the delay; what it left is removed when its machine returns."""
     volume = create(stand, "away")

@@ -17,6 +17,7 @@ LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls sile
 SLOW = 2000.0  # milliseconds, less than the 3 s after which a node counts as silent
 
 
+@pytest.mark.long
 def test_an_old_copy_of_a_disk_is_copied_to_in_full(stand: Stand) -> None:
     """It lacks what it had got by a bitmap that was cleared since: no bitmap knows of it any more."""
     volume = stand.create("old")
@@ -102,6 +103,7 @@ def test_a_scrub_finds_and_mends_what_rotted(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
+@pytest.mark.long
 def test_writes_go_on_without_a_replica_that_is_slow(stand: Stand) -> None:
     """Two seconds late, where one is allowed: it is given up, and comes back when the link is fine."""
     volume = stand.create("slow")

@@ -20,6 +20,7 @@ MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
 IN_FLIGHT = 0.3  # seconds after the begin of a call, or after its end
 
 
+@pytest.mark.long
 def test_an_expansion_interrupted_by_a_replicas_power_cut(stand: Stand) -> None:
     """Before its replica has grown: the others grow without it, and it grows when it returns."""
     volume = stand.create("grows")
@@ -60,7 +61,7 @@ def test_a_replica_that_missed_an_expansion_returns_after_a_move(stand: Stand) -
     end(stand, volume, before, after)
 
 
-@pytest.mark.parametrize("when", ["before", "during"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "during"])
 def test_an_expansion_interrupted_by_the_death_of_the_consumers_agent(stand: Stand, when: str) -> None:
     """When all replicas have grown and the array has not, or while it does."""
     volume = stand.create("grows")

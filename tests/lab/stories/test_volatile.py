@@ -41,6 +41,7 @@ def test_a_replica_forgets_what_the_bitmap_marks(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
+@pytest.mark.long
 def test_a_consumer_forgets_and_the_volume_has_moved(stand: Stand) -> None:
     """What it had acknowledged without a flush is on the next one; its own disk is copied in full."""
     volume = stand.create("moved", SIZE_BYTES)
@@ -59,12 +60,9 @@ def test_a_consumer_forgets_and_the_volume_has_moved(stand: Stand) -> None:
     end(stand, volume, before, after)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
-    "volatile",
-    [
-        True,
-        pytest.param(False, marks=[pytest.mark.cluster(nodes=3, volatile=False), pytest.mark.long]),
-    ],
+    "volatile", [True, pytest.param(False, marks=pytest.mark.cluster(nodes=3, volatile=False))]
 )
 def test_a_replica_that_nobody_knows_to_be_flushed(stand: Stand, volatile: bool) -> None:
     """Lost while the consumer's agent is away, it may have forgotten anything, if it can forget at all."""
