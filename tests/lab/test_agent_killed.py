@@ -106,6 +106,7 @@ def test_an_agent_killed_while_a_flush_waits_for_a_lost_member_ends(stand: Stand
     stand.remove(volume)
 
 
+@pytest.mark.long
 def test_a_replica_lost_while_the_agent_is_away_is_seen_by_the_next(stand: Stand) -> None:
     volume = stand.create("away")
     with stand.writing(volume, "m1") as checked:

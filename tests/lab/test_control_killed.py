@@ -141,6 +141,7 @@ def fence_killed(stand: Stand, volume: Volume, calls: int) -> bool:
     return killed
 
 
+@pytest.mark.long
 def test_expand_killed_anywhere(stand: Stand, when: str) -> None:
     """A repeat ends it, under writes that do not notice."""
     stand.kill_control()

@@ -8,7 +8,7 @@ from replication.model import MIB, MemberHealth, ReplicaState, Volume
 from tests.lab.stand import POOL, Stand, wait_for
 from tests.lab.stories.told import tell
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 OUTAGE = 15.0  # seconds: longer than the keep-alive, so that the connection breaks and the path fails
 
 

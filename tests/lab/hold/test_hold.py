@@ -140,7 +140,9 @@ def test_bitmaps_are_carried_over_when_the_consumer_moves(nodes: list[Node]) -> 
     end(volume)
 
 
-@pytest.mark.parametrize("victim", ["m3", "m1"], ids=["remote", "local"])
+@pytest.mark.parametrize(
+    "victim", [pytest.param("m3", id="remote"), pytest.param("m1", id="local", marks=pytest.mark.long)]
+)
 def test_medium_errors_pass_the_layer_and_still_end_in_equal_members(victim: str, nodes: list[Node]) -> None:
     """What is not promised, measured: `missing` counts writes that were acknowledged before the record.
 

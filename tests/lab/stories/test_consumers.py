@@ -102,6 +102,7 @@ def test_all_machines_lose_power_at_once(stand: Stand, times: int) -> None:
     end(stand, volume)
 
 
+@pytest.mark.long
 def test_the_clock_of_a_node_jumps_by_an_hour(stand: Stand) -> None:
     """The consumer's forwards and back, a replica's too: it is not noticed, and a loss is handled as ever."""
     volume = stand.create("hour")

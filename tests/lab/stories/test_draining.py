@@ -14,14 +14,13 @@ from tests.lab.stand import PATIENCE, POOL, Checked, Stand, wait_for
 from tests.lab.stories.healing import setting, write_elsewhere
 from tests.lab.stories.told import end, tell
 
-pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=4)]
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.cluster(nodes=4)]
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
 DRAINED_WITHIN = 250.0  # seconds: five times the quiet figure
 FIRST = ("m1", "m2", "m3")  # where replicas are made; m4 is the spare
 
 
-@pytest.mark.long
 def test_a_machine_that_returns_with_an_empty_disk_is_replaced(stand: Stand) -> None:
     """Its disk is gone, whatever lies in its place: at once another node gets the replica."""
     volume = create(stand, "gone")
@@ -36,7 +35,6 @@ def test_a_machine_that_returns_with_an_empty_disk_is_replaced(stand: Stand) -> 
     end(stand, stand.control.volumes.get(volume.id), verdict)
 
 
-@pytest.mark.long
 def test_an_empty_disk_is_filled_again_where_no_other_node_has_room(stand: Stand) -> None:
     """The pool takes it, and the replica is made anew on it and copied in full."""
     volume = create(stand, "anew")
@@ -53,7 +51,6 @@ def test_an_empty_disk_is_filled_again_where_no_other_node_has_room(stand: Stand
     end(stand, stand.control.volumes.get(volume.id), verdict)
 
 
-@pytest.mark.long
 def test_a_replica_that_stays_away_is_replaced(stand: Stand) -> None:
     """On the fourth node, after the delay; what it left is removed when its machine returns."""
     volume = create(stand, "away")

@@ -14,7 +14,7 @@ DOWN, UP = (0.5, 4.0, 1.0, 6.0, 2.0), (1.0, 3.0, 0.5)  # seconds, round and roun
 BAD_FOR = 20.0  # seconds
 
 
-@pytest.mark.parametrize("times", [10, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.long)])
 def test_a_link_that_flaps(stand: Stand, times: int) -> None:
     """Some outages are too short to be a loss; others are, and end in the midst of a recovery."""
     volume = stand.create("flaps")

@@ -11,7 +11,7 @@ LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls sile
 COPIED_BYTES = 256 * MIB  # by a rebuild that takes long enough for something to happen in it
 
 
-@pytest.mark.parametrize("second", ["m2", "m3"])
+@pytest.mark.parametrize("second", ["m2", pytest.param("m3", marks=pytest.mark.long)])
 def test_a_second_failure_during_a_rebuild(stand: Stand, second: str) -> None:
     """Another replica, or the one that is being rebuilt: writes go on, and all come back."""
     volume = stand.create("twice", COPIED_BYTES)

@@ -86,7 +86,8 @@ def test_a_replica_that_nobody_knows_to_be_flushed(stand: Stand, volatile: bool)
     end(stand, volume, verdict)
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("times", [1, 3])
 def test_all_machines_lose_power_and_forget(stand: Stand, times: int) -> None:
     """What was written with O_DSYNC, or before an fdatasync, is there; a plain write may be gone."""
     volume = stand.create("dark", SIZE_BYTES)
