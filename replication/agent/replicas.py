@@ -109,8 +109,8 @@ class Replicas:
             self._check_age(head, spec.marked)
             name = self._export_name(spec) if spec.consumer else ""
             self._fence(spec.volume_id, spec.replica_id, keep=name)
-            marked = replace(head, epoch=spec.epoch, record_version=spec.record_version)
-            head = self._write_header(place, marked)
+            version = max(head.record_version, spec.record_version)  # late words make it no older
+            head = self._write_header(place, replace(head, epoch=spec.epoch, record_version=version))
             target = self._export(spec, place, name)
             return Prepared(self._facts(place, head), self._machine.boot_id, target)
 

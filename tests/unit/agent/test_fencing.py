@@ -102,3 +102,10 @@ def test_an_export_is_made_once_and_under_a_new_name_for_each_version_and_boot(
     rebooted = Replicas(replace(machine, boot_id="bbbbbbbb"), OnePlace(Place(VOLUME, "r1", "vg", device)))
     names = [first, nqn_of(prepare(replicas, 4, 9)), nqn_of(prepare(rebooted, 4, 8))]
     assert len(set(names)) == 3
+
+
+def test_a_prepare_that_comes_late_makes_the_header_no_older(replicas: Replicas, device: str) -> None:
+    """Or the next one would take the disk for an old copy of itself."""
+    prepare(replicas, 4, 9)
+    prepare(replicas, 4, 8)
+    assert read_header(device).record_version == 9
