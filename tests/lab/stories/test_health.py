@@ -138,9 +138,10 @@ def test_writes_wait_rather_than_be_on_one_replica(stand: Stand) -> None:
         checked.wait_for_writes(100)
         m2.cut()
         checked.wait_until_waiting()
-        checked.assert_waiting()
+        reason = "on m2 (min-in-sync-replicas is 2)"
+        wait_for(lambda: reason in waits_for(stand, volume), "the status to say for whom", PATIENCE)
         assert stand.state(volume, "m2") is ReplicaState.IN_SYNC
-        assert "on m2 (min-in-sync-replicas is 2)" in waits_for(stand, volume)
+        checked.assert_waiting()
         m2.heal()
         checked.wait_for_writes(200)
         stall = checked.collector.stall()
