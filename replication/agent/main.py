@@ -41,9 +41,11 @@ _HOW_TO_SET = "put that line into a file of /etc/modprobe.d and boot"
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Where control planes reach this agent.")
 @click.option("--data-address", required=True, metavar="IPV4", help="Address that replicas are exported on.")
 @click.option("--data-port", default=4420, show_default=True, help="TCP port that replicas are exported on.")
-def main(certs: Path, listen: str, data_address: str, data_port: int) -> None:
+@click.option("--verbose", is_flag=True, help="Log every call and every program that is started, too.")
+def main(*, certs: Path, listen: str, data_address: str, data_port: int, verbose: bool) -> None:
     """Do on this node what the control plane of its cluster says."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     try:
         serve(certs, listen, data_address, data_port)
     except TrilithError as error:

@@ -16,6 +16,7 @@ from replication.agent.replicas import Replicas
 from replication.agent.reports import Listener, Reports
 from replication.agent.staging import Staging
 from replication.agent.storage import Storage
+from replication.agent.traces import Traces
 from replication.agent.tuning import scrub, tune
 from replication.agent.usage import measure
 from replication.agent.watcher import Watcher
@@ -39,6 +40,7 @@ from replication.model import (
     VolumeGroup,
     VolumeUsage,
 )
+from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
 
 
@@ -55,6 +57,7 @@ class Agent:
         self._attachments = Attachments(machine, self._arrays, self._members)
         self._staging = Staging(machine.tree, machine.runner, self._arrays)
         self._health = Health(machine, self._arrays, self._reports, storage)
+        self._traces = Traces(machine, storage, self._replicas, self._members)
         self._watcher = Watcher(machine, self._arrays, self._members, self._reports)
         self._flusher = Flusher(machine, self._arrays)
 
@@ -196,6 +199,16 @@ class Agent:
 
     def examine_storage(self) -> tuple[Ailment, ...]:
         return self._health.examine_storage()
+
+    def list_traces(self) -> tuple[Trace, ...]:
+        return self._traces.list_all()
+
+    def remove_trace(self, trace: Trace) -> None:
+        with self._attachments.lock(trace.volume_id):
+            if trace.kind is TraceKind.ARRAY and self._arrays.find(trace.volume_id) is not None:
+                self.detach(trace.volume_id, trace.epoch)
+            else:
+                self._traces.remove(trace)
 
     def _get(self, volume_id: str, epoch: int) -> Assembled:
         array = self._arrays.get(volume_id)

@@ -76,6 +76,12 @@ class Storage:
         for place in self._places.values():
             self._lvm.activate(place.volume_group, logical_volume_name(place.volume_id, place.replica_id))
 
+    def refresh(self) -> None:
+        """Find what others did to our volume groups, too."""
+        candidates = self._candidates()
+        with self._lock:
+            self._read(candidates)
+
     def list_volume_groups(self) -> tuple[VolumeGroup, ...]:
         with self._lock:
             return tuple(_describe(group) for group in self._groups)

@@ -15,6 +15,7 @@ COMMANDS = {
     "cluster": "Make a cluster.",
     "control": "Run the control plane.",
     "disk": "Disks of the nodes, and why some cannot be used.",
+    "doctor": "Compare the records with what is on every node.",
     "events": "Show what was decided, and why: the newest last.",
     "node": "Add, list, drain and remove the cluster's machines.",
     "pool": "Pools of disks that volumes are made from.",

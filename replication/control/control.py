@@ -8,6 +8,7 @@ from pathlib import Path
 from replication.clock import Clock, SystemClock
 from replication.control.attaching import Attaching
 from replication.control.detaching import Detaching
+from replication.control.doctor import Doctor
 from replication.control.emptying import Emptying
 from replication.control.events import Events
 from replication.control.executor import Executor
@@ -36,6 +37,7 @@ class Control:
     records: Records
     executor: Executor
     emptying: Emptying
+    doctor: Doctor
 
 
 def build_control(store: Store, connect: Callable[[Node], NodeApi], clock: Clock) -> Control:
@@ -48,7 +50,8 @@ def build_control(store: Store, connect: Callable[[Node], NodeApi], clock: Clock
     volumes = Volumes(records, Provisioning(records, executor), attaching, detaching)
     pools = Pools(store, nodes, executor, events)
     emptying = Emptying(records, nodes, pools, volumes, events)
-    return Control(store, volumes, nodes, pools, events, records, executor, emptying)
+    doctor = Doctor(store, nodes, events)
+    return Control(store, volumes, nodes, pools, events, records, executor, emptying, doctor)
 
 
 def open_control(state_dir: Path, clock: Clock | None = None) -> Control:

@@ -11,6 +11,7 @@ from replication.pki import Identity
 from replication.rpc.convert import from_message, to_message
 from replication.rpc.v1 import node_pb2 as pb
 from replication.rpc.wire import Stream, Wire
+from replication.traces import Trace
 from replication.tuning import Tuning
 
 TIMEOUTS: Mapping[str, float] = MappingProxyType(
@@ -40,6 +41,8 @@ TIMEOUTS: Mapping[str, float] = MappingProxyType(
         "ExpandStaged": 120,  # grows a file system
         "ExamineVolume": 10,
         "ExamineStorage": 10,
+        "ListTraces": 60,  # LVM is asked anew
+        "RemoveTrace": 60,
     }
 )
 """Seconds, by method of the service."""
@@ -163,6 +166,13 @@ class NodeClient:
 
     def examine_storage(self) -> tuple[model.Ailment, ...]:
         return self._ailments("ExamineStorage", pb.ExamineStorageRequest())
+
+    def list_traces(self) -> tuple[Trace, ...]:
+        found = self._call("ListTraces", pb.ListTracesRequest()).traces
+        return tuple(from_message(trace, Trace) for trace in found)
+
+    def remove_trace(self, trace: Trace) -> None:
+        self._call("RemoveTrace", to_message(trace, pb.Trace))
 
     def _ailments(self, method: str, request: Message) -> tuple[model.Ailment, ...]:
         found = self._call(method, request).ailments

@@ -24,6 +24,7 @@ from replication.model import (
     VolumeGroup,
     VolumeUsage,
 )
+from replication.traces import Trace
 from replication.tuning import Tuning
 
 
@@ -142,3 +143,9 @@ class NodeApi(Protocol):
 
     def examine_storage(self) -> tuple[Ailment, ...]:
         """What is wrong with this node's disks, and with its way to those of others."""
+
+    def list_traces(self) -> tuple[Trace, ...]:
+        """All that volumes have left here, whoever made it, looked for anew."""
+
+    def remove_trace(self, trace: Trace) -> None:
+        """Just this. FailedPrecondition when something stands on it or has it open."""

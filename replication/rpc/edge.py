@@ -48,6 +48,7 @@ class Edge:
 
     def _wrap_unary(self, method: str, behaviour: Behaviour) -> Behaviour:
         def call(request: object, context: grpc.ServicerContext) -> object:
+            log.debug("%s", method)
             try:
                 self._admit(context, method)
                 return behaviour(request, context)

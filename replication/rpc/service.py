@@ -21,6 +21,7 @@ from replication.rpc.contract import NodeApi, Reports
 from replication.rpc.convert import from_message, to_message
 from replication.rpc.v1 import node_pb2 as pb
 from replication.rpc.v1.node_pb2_grpc import NodeServicer
+from replication.traces import Trace
 from replication.tuning import Tuning
 
 LISTENERS = 8
@@ -148,6 +149,15 @@ class NodeService(NodeServicer):
 
     def ExamineStorage(self, request: pb.ExamineStorageRequest, context: grpc.ServicerContext) -> pb.Ailments:
         return _to_ailments(self._api.examine_storage())
+
+    def ListTraces(
+        self, request: pb.ListTracesRequest, context: grpc.ServicerContext
+    ) -> pb.ListTracesResponse:
+        return pb.ListTracesResponse(traces=[to_message(t, pb.Trace) for t in self._api.list_traces()])
+
+    def RemoveTrace(self, request: pb.Trace, context: grpc.ServicerContext) -> pb.RemoveTraceResponse:
+        self._api.remove_trace(from_message(request, Trace))
+        return pb.RemoveTraceResponse()
 
     @staticmethod
     def _watch(reports: Reports, context: grpc.ServicerContext) -> Iterator[pb.ArrayReport]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from replication import model
 from replication.errors import TrilithError
+from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
 
 GROUP = model.VolumeGroup("tri-1", "fast", "/dev/nvme1n1", 10 * model.GIB, 4 * model.GIB)
@@ -33,6 +34,7 @@ FACTS = model.NodeFacts(
 TARGET = model.Target("nqn.t", "192.0.2.1", 4420, "nqn.h", "hk", "ck")
 USAGE = model.VolumeUsage(model.AccessType.MOUNT, model.GIB, 1, 2, 3, 4, 5)
 AILMENT = model.Ailment(model.AilmentKind.DEGRADED, "ReplicaLost", "replica r1 on node b does not answer")
+TRACE = Trace(TraceKind.LOGICAL_VOLUME, "tri-1/v1_r0", "v1", "r0", 3, written=True)
 PREPARED = model.Prepared(REPLICA, "b1", TARGET)
 
 
@@ -165,6 +167,13 @@ class Pretender:
     def examine_storage(self) -> tuple[model.Ailment, ...]:
         self._note("examine_storage")
         return (AILMENT,)
+
+    def list_traces(self) -> tuple[Trace, ...]:
+        self._note("list_traces")
+        return (TRACE,)
+
+    def remove_trace(self, trace: Trace) -> None:
+        self._note("remove_trace", trace)
 
     def _note(self, *call: object) -> None:
         if self.error is not None:

@@ -24,6 +24,7 @@ from tests.contract.pretender import (
     PREPARED,
     REPLICA,
     TARGET,
+    TRACE,
     USAGE,
     Pretender,
 )
@@ -71,6 +72,8 @@ CALLS: list[tuple[tuple[Any, ...], object]] = [
     (("expand_staged", "v1", "/pod", 2**40), 2**40),
     (("examine_volume", "v1", ("/stage", "/pod")), (AILMENT,)),
     (("examine_storage",), (AILMENT,)),
+    (("list_traces",), (TRACE,)),
+    (("remove_trace", TRACE), None),
 ]
 
 
@@ -126,7 +129,7 @@ def test_what_nobody_foresaw_is_logged_once_and_told_in_short(
 ) -> None:
     pretender.error = ZeroDivisionError("a bug")
     with (
-        caplog.at_level(logging.DEBUG),
+        caplog.at_level(logging.INFO),
         pytest.raises(TrilithError, match="Detach: ZeroDivisionError: a bug"),
     ):
         client.detach("v1", 3)
@@ -139,7 +142,7 @@ def test_a_foreseen_error_is_not_logged(
     client: NodeClient, pretender: Pretender, caplog: pytest.LogCaptureFixture
 ) -> None:
     pretender.error = Conflict("try again")
-    with caplog.at_level(logging.DEBUG), pytest.raises(Conflict):
+    with caplog.at_level(logging.INFO), pytest.raises(Conflict):
         client.detach("v1", 3)
     assert caplog.records == []
 

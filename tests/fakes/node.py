@@ -44,6 +44,7 @@ from replication.model import (
     Target,
     VolumeUsage,
 )
+from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
 from tests.fakes.arrays import FakeArray, FakeExport, FakeReports, confirmed_health, is_local
 from tests.fakes.disks import FakeDisks, Key
@@ -62,6 +63,8 @@ class FakeNode(FakeDisks):
     has_workloads: bool = True
     limits: dict[str, Limits] = field(default_factory=dict)
     rejoined: list[RejoinSpec] = field(default_factory=list)
+    strays: list[Trace] = field(default_factory=list)  # made by hand
+    used_strays: set[str] = field(default_factory=set)  # names of those that somebody has open
     _listeners: list[FakeReports] = field(default_factory=list)
 
     @property
@@ -266,6 +269,37 @@ class FakeNode(FakeDisks):
     def examine_storage(self) -> tuple[Ailment, ...]:
         self._called("examine_storage")
         return self.ailments
+
+    def list_traces(self) -> tuple[Trace, ...]:
+        self._called("list_traces")
+        mounts = {**self.staged, **self.published}
+        return (
+            *self.strays,
+            *(Trace(TraceKind.MOUNT, path, volume_id) for volume_id, path in mounts),
+            *(
+                Trace(TraceKind.ARRAY, f"md_{volume_id}", volume_id, epoch=array.spec.epoch)
+                for volume_id, array in self.arrays.items()
+            ),
+            *(
+                Trace(TraceKind.EXPORT, export.nqn, *key, export.epoch)
+                for key, export in self.exports.items()
+            ),
+            *(
+                Trace(TraceKind.LOGICAL_VOLUME, "/".join(key), *key, facts.epoch, written=facts.epoch > 0)
+                for key, facts in self.replicas.items()
+            ),
+        )
+
+    def remove_trace(self, trace: Trace) -> None:
+        self._called("remove_trace")
+        if trace.name in self.used_strays:
+            raise FailedPrecondition(f"{trace.kind} {trace.name} is in use")
+        if trace in self.strays:
+            self.strays.remove(trace)
+        elif trace.kind is TraceKind.LOGICAL_VOLUME:
+            self.remove_replica(trace.volume_id, trace.replica_id)
+        else:
+            raise InvalidRequest(f"{trace} is not what tests remove")
 
     # How it does it
 

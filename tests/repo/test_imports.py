@@ -15,6 +15,7 @@ SHARED = {
     "replication.files",
     "replication.layout",
     "replication.threads",
+    "replication.traces",
     "replication.tuning",
 }
 BELOW_CONTROL = {"replication.control", "replication.rpc", *SHARED}
@@ -37,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "replication.errors": set(),
     "replication.layout": {"replication.errors"},
     "replication.model": {"replication.errors", "replication.tuning"},
+    "replication.traces": set(),
     "replication.tuning": set(),
     "replication.clock": {"replication.errors"},
     "replication.files": {"replication.errors"},

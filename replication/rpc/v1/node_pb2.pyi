@@ -342,6 +342,22 @@ class Ailment(_message.Message):
     message: str
     def __init__(self, kind: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
+class Trace(_message.Message):
+    __slots__ = ("kind", "name", "volume_id", "replica_id", "epoch", "written")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    volume_id: str
+    replica_id: str
+    epoch: int
+    written: bool
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., written: _Optional[bool] = ...) -> None: ...
+
 class DescribeRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -573,3 +589,17 @@ class Ailments(_message.Message):
     AILMENTS_FIELD_NUMBER: _ClassVar[int]
     ailments: _containers.RepeatedCompositeFieldContainer[Ailment]
     def __init__(self, ailments: _Optional[_Iterable[_Union[Ailment, _Mapping]]] = ...) -> None: ...
+
+class ListTracesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListTracesResponse(_message.Message):
+    __slots__ = ("traces",)
+    TRACES_FIELD_NUMBER: _ClassVar[int]
+    traces: _containers.RepeatedCompositeFieldContainer[Trace]
+    def __init__(self, traces: _Optional[_Iterable[_Union[Trace, _Mapping]]] = ...) -> None: ...
+
+class RemoveTraceResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -164,6 +164,16 @@ class NodeStub:
                 request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.ExamineStorageRequest.SerializeToString,
                 response_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.Ailments.FromString,
                 _registered_method=True)
+        self.ListTraces = channel.unary_unary(
+                '/trilith.node.v1.Node/ListTraces',
+                request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.ListTracesRequest.SerializeToString,
+                response_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.ListTracesResponse.FromString,
+                _registered_method=True)
+        self.RemoveTrace = channel.unary_unary(
+                '/trilith.node.v1.Node/RemoveTrace',
+                request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.Trace.SerializeToString,
+                response_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveTraceResponse.FromString,
+                _registered_method=True)
 
 
 class NodeServicer:
@@ -325,6 +335,18 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTraces(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveTrace(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -457,6 +479,16 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.ExamineStorage,
                     request_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.ExamineStorageRequest.FromString,
                     response_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.Ailments.SerializeToString,
+            ),
+            'ListTraces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTraces,
+                    request_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.ListTracesRequest.FromString,
+                    response_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.ListTracesResponse.SerializeToString,
+            ),
+            'RemoveTrace': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveTrace,
+                    request_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.Trace.FromString,
+                    response_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveTraceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1161,6 +1193,60 @@ class Node:
             '/trilith.node.v1.Node/ExamineStorage',
             replication_dot_rpc_dot_v1_dot_node__pb2.ExamineStorageRequest.SerializeToString,
             replication_dot_rpc_dot_v1_dot_node__pb2.Ailments.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTraces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trilith.node.v1.Node/ListTraces',
+            replication_dot_rpc_dot_v1_dot_node__pb2.ListTracesRequest.SerializeToString,
+            replication_dot_rpc_dot_v1_dot_node__pb2.ListTracesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveTrace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trilith.node.v1.Node/RemoveTrace',
+            replication_dot_rpc_dot_v1_dot_node__pb2.Trace.SerializeToString,
+            replication_dot_rpc_dot_v1_dot_node__pb2.RemoveTraceResponse.FromString,
             options,
             channel_credentials,
             insecure,
