@@ -15,6 +15,7 @@ DEEPER ?= 1
 ALARM_MINUTES ?= 1
 REPETITIONS ?= 3
 VOLUMES ?= 100
+MANY ?= 40
 MEMORY ?= 2048
 STORIES := tests/lab/stories tests/lab/test_bad_days.py tests/lab/test_agent_killed.py tests/lab/test_last_replica.py \
 	tests/lab/test_control_killed.py
@@ -93,6 +94,10 @@ sanity: setup ## csi-sanity for mounts and blocks on three replicas, about eight
 .PHONY: bench-quick
 bench-quick: setup ## speed, stalls, times; ALARM_MINUTES=1 of full load (root)
 	@$(PYTHON) -m hack.bench.quick --alarm-minutes $(ALARM_MINUTES)
+
+.PHONY: bench-csi
+bench-csi: setup ## MANY=40 volumes at once from all nodes: the time of each CSI call, and what it costs (root)
+	@$(PYTHON) -m hack.bench.many --volumes $(MANY)
 
 .PHONY: bench-health
 bench-health: setup ## REPETITIONS=3 of each death, copies, VOLUMES=100 watched; or some PARTS="stalls moves …" (root)

@@ -1,11 +1,12 @@
 """What an orchestrator does with a volume, as CSI calls."""
 
-from csi.v1 import csi_pb2
+from csi.v1 import csi_pb2, csi_pb2_grpc
 from hack.lab.site import Site
 from hack.lab.vm import Machine
 
 TIMEOUT = 120.0
-STAGING, TARGET = "/run/pods/staging", "/run/pods/target"
+PODS = "/run/pods"
+TARGET = f"{PODS}/target"
 
 _CAPABILITY = csi_pb2.VolumeCapability(
     mount=csi_pb2.VolumeCapability.MountVolume(fs_type="ext4"),
@@ -21,6 +22,7 @@ class Orchestrator:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._controller = site.controller()
+        self._plugins: dict[str, csi_pb2_grpc.NodeStub] = {}
 
     def create(self, name: str, pool: str, size_bytes: int) -> str:
         """The id of a new volume with as many replicas as the pool says."""
@@ -40,36 +42,35 @@ class Orchestrator:
         answer = self._controller.ControllerPublishVolume(request, timeout=TIMEOUT)
         return dict(answer.publish_context)
 
-    def mount(self, volume_id: str, machine: Machine, context: dict[str, str]) -> None:
-        """Staged and published: a file system at TARGET."""
-        plugin = self._site.node_plugin(machine)
-        plugin.NodeStageVolume(
+    def mount(self, volume_id: str, machine: Machine, context: dict[str, str], folder: str = PODS) -> None:
+        """Staged and published: a file system at `folder`/target."""
+        self._plugin(machine).NodeStageVolume(
             csi_pb2.NodeStageVolumeRequest(
                 volume_id=volume_id,
-                staging_target_path=STAGING,
+                staging_target_path=f"{folder}/staging",
                 volume_capability=_CAPABILITY,
                 publish_context=context,
             ),
             timeout=TIMEOUT,
         )
-        plugin.NodePublishVolume(
+        self._plugin(machine).NodePublishVolume(
             csi_pb2.NodePublishVolumeRequest(
                 volume_id=volume_id,
-                staging_target_path=STAGING,
-                target_path=TARGET,
+                staging_target_path=f"{folder}/staging",
+                target_path=f"{folder}/target",
                 volume_capability=_CAPABILITY,
                 publish_context=context,
             ),
             timeout=TIMEOUT,
         )
 
-    def unmount(self, volume_id: str, machine: Machine) -> None:
-        plugin = self._site.node_plugin(machine)
-        plugin.NodeUnpublishVolume(
-            csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=TARGET), timeout=TIMEOUT
+    def unmount(self, volume_id: str, machine: Machine, folder: str = PODS) -> None:
+        self._plugin(machine).NodeUnpublishVolume(
+            csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=f"{folder}/target"),
+            timeout=TIMEOUT,
         )
-        plugin.NodeUnstageVolume(
-            csi_pb2.NodeUnstageVolumeRequest(volume_id=volume_id, staging_target_path=STAGING),
+        self._plugin(machine).NodeUnstageVolume(
+            csi_pb2.NodeUnstageVolumeRequest(volume_id=volume_id, staging_target_path=f"{folder}/staging"),
             timeout=TIMEOUT,
         )
 
@@ -89,3 +90,8 @@ class Orchestrator:
 
     def delete(self, volume_id: str) -> None:
         self._controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id), timeout=TIMEOUT)
+
+    def _plugin(self, machine: Machine) -> csi_pb2_grpc.NodeStub:
+        if machine.name not in self._plugins:
+            self._plugins[machine.name] = self._site.node_plugin(machine)
+        return self._plugins[machine.name]

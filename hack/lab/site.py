@@ -6,6 +6,7 @@ What runs is what users run: the same programs with the same arguments. Only the
 import contextlib
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -29,11 +30,23 @@ _ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY)}
 _CLUSTER = "lab"
 
 
-class Site:
-    """`with Site(cluster) as site` installs and starts everything, and stops it in the end."""
+@dataclass(slots=True)
+class Daemons:
+    """What runs beside the machines."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    control: subprocess.Popen[bytes]
+    controller: subprocess.Popen[bytes]
+
+
+class Site:
+    """`with Site(cluster) as site` installs and starts everything, and stops it in the end.
+
+    `verbose` agents log every call and every program that they start.
+    """
+
+    def __init__(self, cluster: Cluster, *, verbose: bool = False) -> None:
         self.cluster = cluster
+        self._agent_flags = ("--verbose",) if verbose else ()
         self.agents: dict[str, Spawned] = {}
         self.plugins: dict[str, Spawned] = {}
         self._stack = contextlib.ExitStack()
@@ -65,10 +78,9 @@ class Site:
         for name, content in self._certificates(machine).items():
             machine.write_file(f"{_GUEST_CERTS}/{name}", content)
         where = f"{machine.address}:{AGENT_PORT}"
-        self.agents[machine.name] = self._spawn(
-            machine,
-            ("trilith-agent", "--certs", _GUEST_CERTS, "--listen", where, "--data-address", machine.address),
-        )
+        flags = ("--certs", _GUEST_CERTS, "--listen", where, "--data-address", machine.address)
+        words = ("trilith-agent", *flags, *self._agent_flags)
+        self.agents[machine.name] = self._spawn(machine, words)
 
     def start_node_plugin(self, machine: Machine) -> None:
         endpoint = f"tls://{machine.address}:{NODE_PLUGIN_PORT}"
@@ -141,15 +153,15 @@ class Site:
         self._stack.callback(_end, process)
         return process
 
-    def start_everything(self, pool: str) -> None:
+    def start_everything(self, pool: str) -> "Daemons":
         """The control plane, the plugins of controller and nodes, and a pool of the first disks."""
-        self.start_control()
-        self.start_controller_plugin()
+        daemons = Daemons(self.start_control(), self.start_controller_plugin())
         for machine in self.cluster.machines:
             self.start_node_plugin(machine)
         nodes = (word for machine in self.cluster.machines for word in ("--node", machine.name))
         self.run_cli("pool", "create", pool, *nodes)
         self.wait_for_plugins()
+        return daemons
 
     # CSI's clients
 

@@ -1,0 +1,83 @@
+"""Programs of Trilith killed at random, one after the other, and started again at once."""
+
+import random
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeVar
+
+import grpc
+
+from hack.lab.site import Daemons, Site
+from replication.clock import SystemClock
+
+PATIENCE = 300.0  # seconds: for one call, repeated
+_QUIET = (0.5, 3.0)  # seconds between a start and the next kill
+_PASSING = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+}
+"""What an orchestrator repeats a call for without a second thought."""
+
+T = TypeVar("T")
+
+
+class Killer:
+    """As long as the context lasts. What it kills, and when, is drawn from `seed`."""
+
+    def __init__(self, site: Site, daemons: Daemons, seed: int) -> None:
+        self._site = site
+        self._daemons = daemons
+        self._random = random.Random(seed)  # noqa: S311 (no secret)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._kill_on)
+        self.killed: list[str] = []
+
+    def __enter__(self) -> "Killer":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _kill_on(self) -> None:
+        acts = {"agent": self._agent, "node plugin": self._plugin, "controller": self._controller}
+        while not self._stop.wait(self._random.uniform(*_QUIET)):
+            name = self._random.choice(sorted(acts))
+            self.killed.append(name)
+            acts[name]()
+
+    def _agent(self) -> None:
+        machine = self._random.choice(self._site.cluster.machines)
+        self._site.agents[machine.name].kill()
+        self._site.agents[machine.name].wait()
+        self._site.start_agent(machine)
+
+    def _plugin(self) -> None:
+        machine = self._random.choice(self._site.cluster.machines)
+        self._site.plugins[machine.name].kill()
+        self._site.plugins[machine.name].wait()
+        self._site.start_node_plugin(machine)
+
+    def _controller(self) -> None:
+        self._daemons.controller.kill()
+        self._daemons.controller.wait()
+        self._daemons.controller = self._site.start_controller_plugin()
+
+
+def repeat(calls: Callable[[], T]) -> T:
+    """Until they end well; whatever is not only for now is an error."""
+    clock = SystemClock()
+    deadline = clock.now() + PATIENCE
+    while True:
+        try:
+            return calls()
+        except grpc.RpcError as error:
+            if error.code() not in _PASSING or clock.now() > deadline:
+                raise
+        clock.sleep(0.5)
