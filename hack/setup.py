@@ -5,6 +5,7 @@ second run is quick and needs no network.
 """
 
 import argparse
+import compileall
 import hashlib
 import os
 import shutil
@@ -45,6 +46,7 @@ def main() -> int:
         if purpose != "check":
             _timed("programs of the host", require_programs)
             _timed("lab packages", packages.ensure_packages)
+            _timed("bytecode", ensure_bytecode)
         if purpose == "test":
             _timed("csi-sanity", ensure_go_tools)
     except LabError as error:
@@ -134,6 +136,13 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
         path.chmod(mode)
+
+
+def ensure_bytecode() -> None:
+    """The lab's machines see the checkout read-only, and each of them would compile it at every boot."""
+    for package in ("csi", "replication", "hack"):
+        if not compileall.compile_dir(REPOSITORY / package, quiet=1):
+            raise LabError(f"{package} cannot be compiled")
 
 
 def require_programs() -> None:
