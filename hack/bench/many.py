@@ -3,7 +3,8 @@
     python -m hack.bench.many [--volumes N]
 
 Eight callers make, mount, write, unmount and delete them, phase by phase. What a call costs is counted in the
-logs of the agents: calls that reached a node, and programs that it started.
+logs of the agents: calls that reached a node, and programs that it started. In the end a volume's tier is
+changed while it is in use, and what it asks for compared with what a workload gets.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from hack.bench.figures import Board, Figure, Goal
 from hack.bench.orders import POOL, timed
+from hack.bench.tiers import measure_tiers
 from hack.demo.csi_calls import PODS, Orchestrator
 from hack.lab.cluster import GIB, Cluster
 from hack.lab.network import enter_private_network
@@ -164,6 +166,7 @@ class Bench:
         self._measured("unmount", lambda: many.unmount(volumes))
         self._measured("detach", lambda: many.detach(volumes))
         self._measured("delete", lambda: many.delete(volumes))
+        measure_tiers(self._board, self._site)
 
     def _measured(self, phase: str, act: Callable[[], T]) -> T:
         before = count_lines(self._site)

@@ -88,6 +88,10 @@ class Orchestrator:
         )
         return int(self._controller.ControllerExpandVolume(request, timeout=TIMEOUT).capacity_bytes)
 
+    def modify(self, volume_id: str, **parameters: str) -> None:
+        request = csi_pb2.ControllerModifyVolumeRequest(volume_id=volume_id, mutable_parameters=parameters)
+        self._controller.ControllerModifyVolume(request, timeout=TIMEOUT)
+
     def delete(self, volume_id: str) -> None:
         self._controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id), timeout=TIMEOUT)
 
