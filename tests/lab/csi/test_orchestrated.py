@@ -1,5 +1,6 @@
 """Volumes as an orchestrator uses them: many at once, with programs killed meanwhile, over a node's boot."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 
@@ -25,20 +26,35 @@ pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3, disks=1, disk_size_b
 Started = tuple[Site, Daemons]
 
 
+class Sites:
+    """The site on the cluster that runs: one at a time, since all have the same addresses."""
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+        self._started: Started | None = None
+
+    def get(self, cluster: Cluster) -> Started:
+        if self._started is None or self._started[0].cluster is not cluster:
+            self.close()
+            site = self._open.enter_context(Site(cluster))
+            self._started = (site, site.start_everything(POOL))
+        return self._started
+
+    def close(self) -> None:
+        self._started = None
+        self._open.close()
+
+
 @pytest.fixture(scope="module")
-def sites() -> Iterator[dict[int, Started]]:
-    made: dict[int, Started] = {}
+def sites() -> Iterator[Sites]:
+    made = Sites()
     yield made
-    for site, _ in made.values():
-        site.__exit__(None, None, None)
+    made.close()
 
 
 @pytest.fixture
-def started(cluster: Cluster, sites: dict[int, Started]) -> Started:
-    if id(cluster) not in sites:
-        site = Site(cluster).__enter__()
-        sites[id(cluster)] = (site, site.start_everything(POOL))
-    return sites[id(cluster)]
+def started(cluster: Cluster, sites: Sites) -> Started:
+    return sites.get(cluster)
 
 
 @pytest.fixture
