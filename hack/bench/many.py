@@ -30,6 +30,7 @@ CALLERS = 8
 SIZE_BYTES = 32 * MIB
 _CALL, _PROGRAM = "DEBUG replication.rpc.edge: ", "DEBUG replication.kernel.run: "
 _UNASKED = ("Describe", "Watch")  # what the control plane calls by itself
+_HELD = 300.0  # seconds: writes wait while an agent that was killed is away
 _MEDIAN, _NEARLY_ALL = 0.50, 0.99
 
 S = TypeVar("S")
@@ -89,7 +90,8 @@ class Many:
 
         def write(used: Used) -> None:
             file = f"{used.folder}/target/file"
-            used.machine.succeed(f"dd if=/dev/urandom of={file} bs=64k count=16 conv=fsync status=none")
+            fill = f"dd if=/dev/urandom of={file} bs=64k count=16 conv=fsync status=none"
+            used.machine.succeed(fill, timeout=_HELD)
             self._written[used.id] = used.machine.succeed(f"md5sum < {file}")
 
         self._all("write", write, volumes)

@@ -6,7 +6,6 @@ What runs is what users run: the same programs with the same arguments. Only the
 import contextlib
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -30,14 +29,6 @@ _ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY)}
 _CLUSTER = "lab"
 
 
-@dataclass(slots=True)
-class Daemons:
-    """What runs beside the machines."""
-
-    control: subprocess.Popen[bytes]
-    controller: subprocess.Popen[bytes]
-
-
 class Site:
     """`with Site(cluster) as site` installs and starts everything, and stops it in the end.
 
@@ -49,6 +40,7 @@ class Site:
         self._agent_flags = ("--verbose",) if verbose else ()
         self.agents: dict[str, Spawned] = {}
         self.plugins: dict[str, Spawned] = {}
+        self.daemons: dict[str, subprocess.Popen[bytes]] = {}  # beside the machines: control, controller
         self._stack = contextlib.ExitStack()
         self._clock = SystemClock()
 
@@ -126,11 +118,13 @@ class Site:
 
     def start_control(self) -> subprocess.Popen[bytes]:
         """The reconciler, as a process of its own that can be killed."""
-        return self._run(("trilith", "--state", str(self.state), "control", "run"))
+        words = ("trilith", "--state", str(self.state), "control", "run")
+        return self._run("control", words)
 
     def start_controller_plugin(self) -> subprocess.Popen[bytes]:
         endpoint = f"tls://{HOST_ADDRESS}:{CONTROLLER_PORT}"
-        return self._run(("trilith-csi", "controller", "--endpoint", endpoint, "--state", str(self.state)))
+        words = ("trilith-csi", "controller", "--endpoint", endpoint, "--state", str(self.state))
+        return self._run("controller", words)
 
     def run_cli(self, *arguments: str) -> str:
         """`trilith ARGUMENTS`: what it printed. Raises LabError with what it complained of."""
@@ -140,7 +134,7 @@ class Site:
             raise LabError(f"trilith {' '.join(arguments)}: status {done.returncode}: {done.stderr}")
         return done.stdout
 
-    def _run(self, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _run(self, name: str, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
         program, *arguments = words
         log = (self.cluster.logs / f"{program}-{arguments[0].strip('-')}.log").open("ab")
         process = subprocess.Popen(
@@ -151,17 +145,18 @@ class Site:
         )
         self._stack.callback(log.close)
         self._stack.callback(_end, process)
+        self.daemons[name] = process
         return process
 
-    def start_everything(self, pool: str) -> "Daemons":
+    def start_everything(self, pool: str) -> None:
         """The control plane, the plugins of controller and nodes, and a pool of the first disks."""
-        daemons = Daemons(self.start_control(), self.start_controller_plugin())
+        self.start_control()
+        self.start_controller_plugin()
         for machine in self.cluster.machines:
             self.start_node_plugin(machine)
         nodes = (word for machine in self.cluster.machines for word in ("--node", machine.name))
         self.run_cli("pool", "create", pool, *nodes)
         self.wait_for_plugins()
-        return daemons
 
     # CSI's clients
 

@@ -8,9 +8,11 @@ other: each finds all machines running and all cables in, with what the earlier 
 `stand` is Trilith on those machines, made once for them: tests/lab/stand.py.
 """
 
+import contextlib
 import signal
-from collections.abc import Generator, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import pytest
 
@@ -18,10 +20,13 @@ from hack.lab import evidence
 from hack.lab.cluster import Cluster
 from hack.lab.errors import LabError
 from hack.lab.network import enter_private_network
-from tests.lab.stand import Stand, Stands
+from hack.lab.site import Site
+from tests.lab.stand import POOL, Stand
 from tests.lab.stories.told import find_told
 
 _failed = pytest.StashKey[bool]()
+
+T = TypeVar("T")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -67,11 +72,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 class Clusters:
-    """The one cluster that runs, if any, and who it was made for."""
+    """The one cluster that runs, if any, who it was made for, and what stands on it."""
 
     def __init__(self) -> None:
         self.running: Cluster | None = None
         self._key = ""
+        self._upon: dict[object, Any] = {}
+        self._open = contextlib.ExitStack()
 
     def get(self, key: str, wishes: dict[str, Any]) -> Cluster:
         """The running cluster when it was made for the same module and wishes, else a new one."""
@@ -81,10 +88,22 @@ class Clusters:
             self._key = key
         return self.running
 
+    def upon(self, cluster: Cluster, make: Callable[[Cluster], AbstractContextManager[T]]) -> T:
+        """What `make` makes of the running cluster, once, and closed before that is."""
+        assert cluster is self.running
+        if make not in self._upon:
+            self._upon[make] = self._open.enter_context(make(cluster))
+        made: T = self._upon[make]
+        return made
+
     def drop(self) -> None:
-        if self.running is not None:
-            running, self.running = self.running, None
-            running.__exit__(None, None, None)
+        try:
+            self._upon.clear()
+            self._open.close()
+        finally:
+            if self.running is not None:
+                running, self.running = self.running, None
+                running.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")
@@ -109,13 +128,21 @@ def cluster(request: pytest.FixtureRequest, clusters: Clusters) -> Iterator[Clus
         clusters.drop()
 
 
-@pytest.fixture(scope="session")
-def stands(clusters: Clusters) -> Iterator[Stands]:  # noqa: ARG001 - closed before the machines are
-    made = Stands()
-    yield made
-    made.close()
+@pytest.fixture
+def stand(clusters: Clusters, cluster: Cluster) -> Stand:
+    stand = clusters.upon(cluster, Stand)
+    stand.restore()
+    return stand
 
 
 @pytest.fixture
-def stand(stands: Stands, cluster: Cluster) -> Stand:
-    return stands.get(cluster)
+def site(clusters: Clusters, cluster: Cluster) -> Site:
+    """All programs run, there is a pool, and nothing else."""
+    return clusters.upon(cluster, start_everything)
+
+
+@contextlib.contextmanager
+def start_everything(cluster: Cluster) -> Iterator[Site]:
+    with Site(cluster) as site:
+        site.start_everything(POOL)
+        yield site

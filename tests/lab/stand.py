@@ -22,7 +22,7 @@ from replication.control.placement import REPLICA_COUNTS
 from replication.control.reconciler import Reconciler
 from replication.control.volumes import VolumeRequest
 from replication.errors import TimedOut
-from replication.model import MIB, Node, ReplicaState, Volume
+from replication.model import MIB, Attachment, MemberHealth, Node, ReplicaState, Volume
 from replication.pki import read_identity
 from replication.rpc.client import NodeClient
 from replication.rpc.contract import NodeApi
@@ -33,7 +33,6 @@ __all__ = [
     "Checked",
     "Interception",
     "Stand",
-    "Stands",
     "dump",
     "start_writer",
     "traces",
@@ -163,17 +162,26 @@ class Stand:
     def wait_for_state(self, volume: Volume, node: str, state: ReplicaState, timeout: float = 30) -> None:
         wait_for(lambda: self.state(volume, node) is state, f"{node}'s replica to be {state}", timeout)
 
-    def wait_until_redundant(self, volume: Volume) -> float:
+    def wait_until_redundant(self, volume: Volume, timeout: float = PATIENCE) -> float:
         """The seconds that it took."""
         begun = _CLOCK.now()
 
         def redundant() -> bool:
             now = self.control.volumes.get(volume.id)
             states = {replica.state for replica in now.replicas}
-            return now.resync_source is None and states == {ReplicaState.IN_SYNC}
+            in_sync = now.resync_source is None and states == {ReplicaState.IN_SYNC}
+            return in_sync and not self._lacks_a_member(now)
 
-        wait_for(redundant, f"{volume.name} to be redundant", PATIENCE)
+        wait_for(redundant, f"{volume.name} to be redundant", timeout)
         return _CLOCK.now() - begun
+
+    def _lacks_a_member(self, volume: Volume) -> bool:
+        """Its consumer has lost one that the record still counts, and is about to be told what to do."""
+        if volume.attachment is not Attachment.ATTACHED:
+            return False
+        arrays = self.control.nodes.facts(str(volume.consumer)).arrays
+        members = [m for array in arrays if array.volume_id == volume.id for m in array.members]
+        return any(member.health is MemberHealth.LOST for member in members)
 
     def remove(self, volume: Volume) -> None:
         """Detached and deleted; nothing of it is left on any machine."""
@@ -255,27 +263,6 @@ class _Intercepted:
             return function(*args)
 
         return call
-
-
-class Stands:
-    """The stand of the cluster that runs."""
-
-    def __init__(self) -> None:
-        self._stand: Stand | None = None
-
-    def get(self, cluster: Cluster) -> Stand:
-        """The one that is there, restored, when it was made on this very cluster; else a new one."""
-        if self._stand is not None and self._stand.cluster is cluster:
-            self._stand.restore()
-            return self._stand
-        self.close()
-        self._stand = Stand(cluster).__enter__()
-        return self._stand
-
-    def close(self) -> None:
-        if self._stand is not None:
-            stand, self._stand = self._stand, None
-            stand.__exit__()
 
 
 def runs_agent(machine: Machine) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from replication.agent.flush import FLUSH_EVERY
 from replication.control.insync import in_sync
 from replication.model import Confirmation, MemberHealth, ReplicaState, Volume
-from tests.lab.stand import Checked, Interception, Stand, wait_for
+from tests.lab.stand import PATIENCE, Checked, Interception, Stand, wait_for
 from tests.lab.stories.acts import find_array, kill_agent
 from tests.lab.stories.told import tell
 
@@ -30,7 +30,8 @@ def test_a_killed_agent_is_not_missed(stand: Stand) -> None:
         )
         assert max(without_consumer, without_replica, both_back) <= quiet + MOST_MORE
         assert checked.collector.errors() == []
-        assert healths(stand, volume, "m1") == [MemberHealth.GOOD] * 3
+        good = [MemberHealth.GOOD] * 3
+        wait_for(lambda: healths(stand, volume, "m1") == good, "the new agent to find all well", PATIENCE)
         word, stall, redundant = lose_and_regain(stand, volume, checked)
         stand.control.nodes.to("m1").confirm(word)
         assert healths(stand, volume, "m1").count(MemberHealth.DROPPED) == 0, "an old word drops nobody"
@@ -101,7 +102,7 @@ def test_an_agent_killed_while_a_flush_waits_for_a_lost_member_ends(stand: Stand
         assert stand.state(volume, "m3") is ReplicaState.STALE
         verdict = checked.finish()
     assert verdict.lost == ()
-    assert not flushes(checked)
+    wait_for(lambda: not flushes(checked), "the flush that was held to end", PATIENCE)
     stand.revive(stand.machine("m3"))
     stand.remove(volume)
 

@@ -1,7 +1,6 @@
 """Bad days on real machines: each ends in a clear error, or in writes that go on; nothing is left behind."""
 
 import contextlib
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -56,8 +55,11 @@ def test_a_disk_that_holds_something_is_refused_and_left_alone(stand: Stand) -> 
         stand.control.pools.get("other")
     for node in ("m1", "m2"):
         assert {group.pool for group in stand.control.nodes.facts(node).volume_groups} == {POOL}
-    shown = json.loads(stand.site.run_cli("--output", "json", "disk", "list"))
-    assert "it holds ext4" in json.dumps(shown)
+    wait_for(lambda: "it holds ext4" in list_disks(stand), "the disk to be looked at again", PATIENCE)
+
+
+def list_disks(stand: Stand) -> str:
+    return stand.site.run_cli("--output", "json", "disk", "list")
 
 
 def test_what_cannot_be_had_is_said_and_leaves_nothing(stand: Stand) -> None:

@@ -10,12 +10,13 @@ from hack.lab.paths import REPOSITORY
 pytestmark = pytest.mark.lab
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.cluster(nodes=1, disks=3, memory_mib=1200)
 def test_the_wrappers_do_what_they_say(cluster: Cluster) -> None:
     command = (
         f"cd {REPOSITORY} && {sys.executable} -m pytest -v -m root -p no:cacheprovider --tb=short "
         "--timeout=120 --durations=10 tests/root 2>&1"
     )
-    status, output = cluster.machines[0].execute(command, timeout=800)
+    status, output = cluster.machines[0].execute(command, timeout=1600)
     print(output)
     assert status == 0

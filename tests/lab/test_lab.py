@@ -66,7 +66,7 @@ def test_a_delay_is_felt_and_ends(cluster: Cluster) -> None:
     m1.delay(500)
     assert _milliseconds(m1.succeed(f"{_PING} m2")) >= 500
     m1.delay(0)
-    assert _milliseconds(m1.succeed(f"{_PING} m2")) < 500
+    assert min(_milliseconds(m1.succeed(f"{_PING} m2")) for _ in range(5)) < 500
 
 
 def _milliseconds(ping: str) -> float:
@@ -101,7 +101,7 @@ def test_a_crash_while_a_command_runs_is_told(cluster: Cluster) -> None:
 def test_commands_run_side_by_side_and_can_be_watched(cluster: Cluster) -> None:
     m2 = cluster["m2"]
     spawned = m2.spawn("echo started; sleep 300")
-    m2.wait_until_succeeds(f"kill -0 {spawned.pid}")
+    m2.wait_until_succeeds(f"grep started {spawned.path}")
     assert spawned.status is None
     spawned.kill()
     assert spawned.wait(timeout=10) == -signal.SIGKILL
@@ -144,8 +144,9 @@ def test_a_broken_disk_gives_errors_at_once_and_comes_back_with_a_boot(cluster: 
     m2 = cluster["m2"]
     disk = m2.disk_path()
     writer = m2.spawn(
-        f"exec 3<>{disk}; while dd if=/dev/zero bs=4096 count=1 oflag=direct >&3; do :; done; exit 7"
+        f"exec 3<>{disk}; while dd if=/dev/zero bs=4096 count=1 oflag=direct >&3; do echo ok; done; exit 7"
     )
+    m2.wait_until_succeeds(f"grep ok {writer.path}")
     m2.break_disk()
     assert writer.wait(timeout=10) == 7, writer.output
     m2.fail(f"dd if={disk} of=/dev/null bs=4096 count=1 iflag=direct")

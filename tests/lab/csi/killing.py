@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import grpc
 
-from hack.lab.site import Daemons, Site
+from hack.lab.site import Site
 from replication.clock import SystemClock
 
 PATIENCE = 300.0  # seconds: for one call, repeated
@@ -27,9 +27,8 @@ T = TypeVar("T")
 class Killer:
     """As long as the context lasts. What it kills, and when, is drawn from `seed`."""
 
-    def __init__(self, site: Site, daemons: Daemons, seed: int) -> None:
+    def __init__(self, site: Site, seed: int) -> None:
         self._site = site
-        self._daemons = daemons
         self._random = random.Random(seed)  # noqa: S311 (no secret)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._kill_on)
@@ -46,11 +45,14 @@ class Killer:
         self._thread.join()
 
     def _kill_on(self) -> None:
+        """Every kind once before any comes again."""
         acts = {"agent": self._agent, "node plugin": self._plugin, "controller": self._controller}
-        while not self._stop.wait(self._random.uniform(*_QUIET)):
-            name = self._random.choice(sorted(acts))
-            self.killed.append(name)
-            acts[name]()
+        while True:
+            for name in self._random.sample(sorted(acts), len(acts)):
+                if self._stop.wait(self._random.uniform(*_QUIET)):
+                    return
+                self.killed.append(name)
+                acts[name]()
 
     def _agent(self) -> None:
         machine = self._random.choice(self._site.cluster.machines)
@@ -65,9 +67,9 @@ class Killer:
         self._site.start_node_plugin(machine)
 
     def _controller(self) -> None:
-        self._daemons.controller.kill()
-        self._daemons.controller.wait()
-        self._daemons.controller = self._site.start_controller_plugin()
+        self._site.daemons["controller"].kill()
+        self._site.daemons["controller"].wait()
+        self._site.start_controller_plugin()
 
 
 def repeat(calls: Callable[[], T]) -> T:

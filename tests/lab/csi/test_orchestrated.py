@@ -1,19 +1,16 @@
 """Volumes as an orchestrator uses them: many at once, with programs killed meanwhile, over a node's boot."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from hack.bench.many import Many, percentile
 from hack.bench.orders import POOL, use
 from hack.demo.csi_calls import TARGET, Orchestrator
-from hack.lab.cluster import Cluster
 from hack.lab.errors import LabError
 from hack.lab.paths import REPOSITORY, VENV
 from hack.lab.remains import find_unsound
-from hack.lab.site import Daemons, Site
+from hack.lab.site import Site
 from hack.lab.vm import Machine
 from replication.model import MIB
 from replication.traces import TraceKind
@@ -23,47 +20,10 @@ from tests.lab.stand import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3, disks=1, disk_size_bytes=8 << 30)]
 
-Started = tuple[Site, Daemons]
 
-
-class Sites:
-    """The site on the cluster that runs: one at a time, since all have the same addresses."""
-
-    def __init__(self) -> None:
-        self._open = contextlib.ExitStack()
-        self._started: Started | None = None
-
-    def get(self, cluster: Cluster) -> Started:
-        if self._started is None or self._started[0].cluster is not cluster:
-            self.close()
-            site = self._open.enter_context(Site(cluster))
-            self._started = (site, site.start_everything(POOL))
-        return self._started
-
-    def close(self) -> None:
-        self._started = None
-        self._open.close()
-
-
-@pytest.fixture(scope="module")
-def sites() -> Iterator[Sites]:
-    made = Sites()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def started(cluster: Cluster, sites: Sites) -> Started:
-    return sites.get(cluster)
-
-
-@pytest.fixture
-def site(started: Started) -> Site:
-    return started[0]
-
-
+@pytest.mark.timeout(1800)
 def test_forty_volumes_at_once_from_three_nodes(site: Site) -> None:
-    many = Many(site, 40)
+    many = Many(site, 40, repeat)
     volumes = many.create()
     assert len({used.id for used in volumes}) == 40
     many.mount(volumes)
@@ -82,11 +42,10 @@ def test_forty_volumes_at_once_from_three_nodes(site: Site) -> None:
     ("seed", "count"), [(20261125, 9), pytest.param(7, 40, marks=pytest.mark.long)], ids=["nine", "forty"]
 )
 def test_programs_killed_at_random_leave_nothing_and_every_repeat_ends_well(
-    started: Started, seed: int, count: int
+    site: Site, seed: int, count: int
 ) -> None:
     """Agents, node plugins and the controller; what was written is there all the same."""
-    site, daemons = started
-    with Killer(site, daemons, seed) as killer:
+    with Killer(site, seed) as killer:
         many = Many(site, count, repeat)
         volumes = many.create()
         many.mount(volumes)

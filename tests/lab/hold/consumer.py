@@ -9,7 +9,7 @@ from replication.errors import FailedPrecondition, NotFound, TimedOut
 from replication.kernel import bitmap, blockdev, md, md_members
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.hold import HoldLayer
-from replication.kernel.md_state import device_of, read_array
+from replication.kernel.md_state import array_path, device_of, read_array
 from replication.kernel.nvme import Connection, NvmeHost
 from replication.kernel.sockets import break_connections
 from replication.kernel.sysfs import Tree
@@ -203,6 +203,7 @@ class Consumer:
         for each in state.members:
             if not each.faulty:
                 md_members.set_write_mostly(self._tree, self._volume, each.kname, on=False)
+        self._tree.write(f"{array_path(self._volume)}/sync_speed_min", 1)  # KiB/s: md never goes below it
         md.limit_sync_speed(self._tree, self._volume, speed)
         md_members.start_recovery(self._tree, self._volume)
         return bitmap.count_chunks(own)
@@ -219,6 +220,7 @@ class Consumer:
 
         At that end md turns to write-pending once more, since the set of members has changed.
         """
+        self._tree.write(f"{array_path(self._volume)}/sync_speed_min", "system")
         md.limit_sync_speed(self._tree, self._volume, 1 << 40)
         self._wait(lambda: self._is_done(degraded), "the recovery to end", timeout=60)
         md_members.release_pending(self._tree, self._volume, frozenset(self._dropped))

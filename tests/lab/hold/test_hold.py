@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from hack.lab.cluster import Cluster
-from replication.clock import SystemClock
+from replication.clock import SystemClock, wait_until
 from tests.lab.hold.node import Node
 from tests.lab.hold.story import Fault, begin, check, end, hold, mend, return_member, stop, tell
 from tests.lab.hold.volume import EVERY_MEMBER, LOCAL_AND_TARGET, LOCAL_ONLY, NONE, Form, Volume
@@ -100,8 +100,12 @@ def test_a_link_that_heals_before_the_decision_costs_nothing(nodes: list[Node]) 
     volume = begin("blip", EVERY_MEMBER, nodes)
     held = hold(volume, cut, 8)
     mend(volume, "m3")
+    connected = "m3: live, path False"
+    wait_until(
+        lambda: connected in volume.look().state, "m3 to be connected", timeout=60, clock=SystemClock()
+    )
     SystemClock().sleep(3)
-    assert "m3: live, path False" in volume.look().state, "nobody but us reinstates a path that has failed"
+    assert connected in volume.look().state, "nobody but us reinstates a path that has failed"
     volume.consumer.ask("reinstate", volume=volume.name, name="m3")
     SystemClock().sleep(3)
     now = volume.look()

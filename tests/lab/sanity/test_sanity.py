@@ -1,16 +1,13 @@
 """csi-sanity, whole, on three replicas across three machines: all specs of what is advertised pass."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from hack.lab.cluster import Cluster
 from hack.lab.site import Site
 from hack.sanity.build import ensure_csi_sanity
 from hack.sanity.suite import Wish, run_suite
+from tests.lab.stand import POOL
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3, disks=1, disk_size_bytes=8 << 30)]
-POOL = "nvme"
 NOT_ADVERTISED = {
     "GroupControllerService not supported",
     "CreateSnapshot not supported",
@@ -33,22 +30,6 @@ WISHES = [
     pytest.param(Wish("mount", 1), marks=pytest.mark.long),
     pytest.param(Wish("block", 1, seed=1), marks=pytest.mark.long),
 ]
-
-
-@pytest.fixture(scope="module")
-def sites() -> Iterator[dict[int, Site]]:
-    made: dict[int, Site] = {}
-    yield made
-    for site in made.values():
-        site.__exit__(None, None, None)
-
-
-@pytest.fixture
-def site(cluster: Cluster, sites: dict[int, Site]) -> Site:
-    if id(cluster) not in sites:
-        sites[id(cluster)] = Site(cluster).__enter__()
-        sites[id(cluster)].start_everything(POOL)
-    return sites[id(cluster)]
 
 
 @pytest.mark.parametrize("wish", WISHES, ids=str)

@@ -73,7 +73,7 @@ def test_a_volume_that_nobody_uses_is_repaired_unasked(stand: Stand) -> None:
         stall, before = checked.collector.stall(), checked.finish()
         stand.control.volumes.detach(volume.id)
         m3.heal()
-        redundant = stand.wait_until_redundant(volume)
+        redundant = stand.wait_until_redundant(volume, 3 * PATIENCE)  # it begins after 30 s
         wait_for(lambda: is_detached(stand, volume), "the volume to be detached again", PATIENCE)
         stand.wait_until_sound()
         stand.assert_replicas_equal(volume)
