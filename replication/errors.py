@@ -11,6 +11,7 @@ TrilithError
 ├── Conflict                somebody else changed the record first, or an operation is under way: try again
 │   └── StaleEpoch          the caller speaks for an attachment that is over
 ├── Unavailable             a node or the store does not answer
+│   ├── NotWiped            the room holds old bytes still: try again
 │   └── TimedOut            it took longer than its deadline
 ├── Unauthenticated         a certificate that is not ours, or expired
 ├── DataLoss                what is on a disk is not what it must be: a bad header, a damaged store
@@ -66,6 +67,12 @@ class StaleEpoch(Conflict):
 
 class Unavailable(TrilithError):
     """A node or the store does not answer."""
+
+
+class NotWiped(Unavailable):
+    """There is room once old bytes have been wiped; the message says how much and where."""
+
+    wanted_bytes = 0  # set by whoever raises it, and known in its process only
 
 
 class TimedOut(Unavailable):

@@ -158,7 +158,8 @@ class VolumeGroup:
     pool: str
     disk: str
     size_bytes: int
-    free_bytes: int
+    free_bytes: int  # wiped: for a new replica to have at once
+    reserved_bytes: int = 0  # free once the old bytes there are wiped
 
 
 @dataclass(frozen=True, slots=True)

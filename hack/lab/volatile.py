@@ -8,6 +8,7 @@ library only.
 """
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -58,7 +59,14 @@ class Disk:
     def flush(self) -> None:
         while self._unflushed:
             number, block = self._unflushed.popitem()
-            os.pwrite(self._file, block, number * BLOCK_BYTES)
+            if block is not _ZEROES or not self._is_hole(number):  # a wiped disk takes no room
+                os.pwrite(self._file, block, number * BLOCK_BYTES)
+
+    def _is_hole(self, number: int) -> bool:
+        try:
+            return os.lseek(self._file, number * BLOCK_BYTES, os.SEEK_DATA) >= (number + 1) * BLOCK_BYTES
+        except OSError as error:
+            return error.errno == errno.ENXIO  # there is no data behind it
 
     def _changed(self, number: int, offset: int, data: bytes) -> bytes:
         """The whole block as it is to be when `data` has been written at `offset`."""

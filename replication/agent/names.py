@@ -1,6 +1,6 @@
 """What our things are called in the kernel, so that a restarted agent can read back what it had made.
 
-    logical volume    <volume>_<replica>
+    logical volume    <volume>_<replica>, or dirty_<number> when all it holds is to be wiped
     hold layer        trilith-<volume>-<replica>-<epoch>          (a device-mapper device)
     array             md_<volume>
     subsystem         nqn.2026-11.io.trilith:<volume>:<replica>:<epoch>.<record version>:<boot>
@@ -11,9 +11,11 @@ old writes, can never reconnect and replay them. The boot makes it differ after 
 """
 
 import re
+import secrets
 from dataclasses import dataclass
 
 NQN_PREFIX = "nqn.2026-11.io.trilith:"
+_DIRTY = "dirty_"
 _HOLD = re.compile(r"trilith-(v[0-9a-f]+)-(r[0-9]+)-([0-9]+)")
 _NQN = re.compile(re.escape(NQN_PREFIX) + r"(v[0-9a-f]+):(r[0-9]+):([0-9]+)\.([0-9]+):([0-9a-f]+)")
 
@@ -72,3 +74,12 @@ def parse_logical_volume_name(name: str) -> tuple[str, str] | None:
     """(volume, replica), or None when it is not one of ours."""
     found = re.fullmatch(r"(v[0-9a-f]+)_(r[0-9]+)", name)
     return (found[1], found[2]) if found else None
+
+
+def new_dirty_name() -> str:
+    """Never given twice: what is known of one must not be taken for true of another."""
+    return f"{_DIRTY}{secrets.token_hex(8)}"
+
+
+def is_dirty_name(name: str) -> bool:
+    return name.startswith(_DIRTY)

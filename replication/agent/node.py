@@ -20,6 +20,7 @@ from replication.agent.traces import Traces
 from replication.agent.tuning import scrub, tune
 from replication.agent.usage import measure
 from replication.agent.watcher import Watcher
+from replication.agent.wiping import Wiping
 from replication.errors import StaleEpoch
 from replication.kernel import md
 from replication.kernel.md_state import find_array, read_array
@@ -50,7 +51,8 @@ class Agent:
     def __init__(self, machine: Machine, storage: Storage) -> None:
         self._machine = machine
         self._storage = storage
-        self._replicas = Replicas(machine, storage)
+        self._wiping = Wiping(machine, storage)
+        self._replicas = Replicas(machine, storage, self._wiping)
         self._members = Members(machine, self._replicas.find_device)
         self._arrays = Arrays(read_back_arrays(machine, self._members))
         self._reports = Reports()
@@ -66,11 +68,13 @@ class Agent:
         self._watcher.look_at_all()
         self._watcher.start()
         self._flusher.start()
+        self._wiping.follow()
 
     def stop(self) -> None:
         """Only the watching ends: what is assembled goes on without us until a member is lost."""
         self._watcher.stop()
         self._flusher.stop()
+        self._wiping.stop()
 
     def describe(self) -> NodeFacts:
         return NodeFacts(
@@ -86,10 +90,13 @@ class Agent:
         )
 
     def ensure_disk_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
-        return self._storage.ensure_pool(pool, disks)
+        groups = self._storage.ensure_pool(pool, disks)
+        self._wiping.follow()
+        return groups
 
     def remove_disk_pool(self, pool: str) -> None:
-        self._storage.remove_pool(pool)
+        with self._wiping.paused(pool):
+            self._storage.remove_pool(pool)
 
     def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:
         return self._replicas.ensure(spec)

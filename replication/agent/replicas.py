@@ -8,11 +8,13 @@ import threading
 import uuid
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 
 from replication.agent.machine import Machine
 from replication.agent.names import NQN_PREFIX, ExportName, parse_export_name
 from replication.agent.remembered import Remembered
 from replication.agent.storage import Place, Storage
+from replication.agent.wiping import Wiping
 from replication.errors import DataLoss, FailedPrecondition, KernelError, NotFound, StaleEpoch
 from replication.kernel import blockdev, direct, header
 from replication.kernel.header import Header
@@ -26,9 +28,10 @@ FENCE_TIMEOUT = 8.0
 class Replicas:
     """The replica acts of rpc/contract.py. One act at a time for each replica."""
 
-    def __init__(self, machine: Machine, storage: Storage) -> None:
+    def __init__(self, machine: Machine, storage: Storage, wiping: Wiping) -> None:
         self._machine = machine
         self._storage = storage
+        self._wiping = wiping
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
         self._remembered = Remembered(self._find_facts)
 
@@ -47,20 +50,21 @@ class Replicas:
             return None
 
     def ensure(self, spec: ReplicaSpec) -> ReplicaFacts:
-        """The header is written last: until then the logical volume is nothing, and is zeroed again."""
+        """The header is written last: until then the logical volume is nothing, and is made anew."""
         with self._locks[spec.volume_id, spec.replica_id]:
-            place = self._storage.ensure_volume(
-                spec.volume_id, spec.replica_id, spec.volume_group, DATA_OFFSET_BYTES + spec.size_bytes
-            )
-            head = self._find_header(place)
-            if head is None:
-                size = blockdev.size_bytes(self._machine.tree, self._kernel_name(place))
-                direct.zero_range(place.device, 0, size)
-                head = self._write_header(place, self._new_header(spec))
+            found = self._storage.find_place(spec.volume_id, spec.replica_id)
+            if found is not None and self._find_header(found) is None:
+                self._take_away(found)
+            place = self._wiping.with_room(spec.volume_group, lambda: self._ensure_volume(spec))
+            head = self._find_header(place) or self._write_header(place, self._new_header(spec))
             if head.size_bytes != spec.size_bytes:
                 name = f"replica {spec.replica_id} of {spec.volume_id}"
                 raise FailedPrecondition(f"{name} has {head.size_bytes} bytes, not {spec.size_bytes}")
             return self._facts(place, head)
+
+    def _ensure_volume(self, spec: ReplicaSpec) -> Place:
+        size = DATA_OFFSET_BYTES + spec.size_bytes
+        return self._storage.ensure_volume(spec.volume_id, spec.replica_id, spec.volume_group, size)
 
     def _new_header(self, spec: ReplicaSpec) -> Header:
         return Header(
@@ -77,29 +81,47 @@ class Replicas:
     def remove(self, volume_id: str, replica_id: str) -> None:
         with self._locks[volume_id, replica_id]:
             place = self._storage.find_place(volume_id, replica_id)
-            if place is None:
-                return
-            self._check_unused(place)
-            self._fence(volume_id, replica_id, keep="")
-            header.remove_header(place.device)
-            self._remembered.forget(volume_id, replica_id)
+            if place is not None:
+                self._take_away(place)
+
+    def _take_away(self, place: Place) -> None:
+        """To be wiped later, unless nobody was ever let at it: then it holds zeroes still."""
+        self._check_unused(place)
+        self._fence(place.volume_id, place.replica_id, keep="")
+        is_untouched = self._is_untouched(place)
+        header.remove_header(place.device)
+        self._remembered.forget(place.volume_id, place.replica_id)
+        if is_untouched:
             self._storage.remove_volume(place)
+        else:
+            self._storage.discard_volume(place)
+            self._wiping.wake(place.volume_group)
+
+    def _is_untouched(self, place: Place) -> bool:
+        """Whoever is let at a replica has made it ready for an epoch first."""
+        head = self._find_header(place)
+        return head is not None and head.epoch == 0
 
     def resize(self, volume_id: str, replica_id: str, size_bytes: int) -> ReplicaFacts:
         with self._locks[volume_id, replica_id]:
             place = self._storage.get_place(volume_id, replica_id)
             head = self._get_header(place)
             if head.size_bytes < size_bytes:
-                self._storage.extend_volume(place, DATA_OFFSET_BYTES + size_bytes)
-                self._zero_growth(place, head.size_bytes, size_bytes)
+                self._zero_rest(place, head)
+                size = DATA_OFFSET_BYTES + size_bytes
+                extend = partial(self._storage.extend_volume, place, size)
+                self._wiping.with_room(place.volume_group, extend)
                 head = self._write_header(place, replace(head, size_bytes=size_bytes))
             for name in self._exports(volume_id, replica_id):
                 self._machine.target.revalidate_size(name)
             return self._facts(place, head)
 
-    def _zero_growth(self, place: Place, before_bytes: int, after_bytes: int) -> None:
-        """No old bytes readable, all members equal. Repeatable: the header still has the old size."""
-        direct.zero_range(place.device, DATA_OFFSET_BYTES + before_bytes, after_bytes - before_bytes)
+    def _zero_rest(self, place: Place, head: Header) -> None:
+        """Behind the data: the end of an extent, or what a growth that was interrupted had added."""
+        end = blockdev.size_bytes(self._machine.tree, self._kernel_name(place))
+        begin = DATA_OFFSET_BYTES + head.size_bytes
+        if begin < end:
+            direct.zero_range(place.device, begin, end - begin)
 
     def prepare(self, spec: PrepareSpec) -> Prepared:
         with self._locks[spec.volume_id, spec.replica_id]:

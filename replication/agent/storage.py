@@ -2,6 +2,9 @@
 
 Read from LVM once, and again when a change did not go as it should: LVM's tools are slow, and nobody else
 changes volume groups with our tag.
+
+Free extents hold zeroes. What may hold old bytes is a logical volume of its own, dirty, until it has been
+wiped (agent/wiping.py). Of a group without the tag _WIPED_TAG nothing is known: none of it is free.
 """
 
 import threading
@@ -10,9 +13,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from replication.agent.names import logical_volume_name, parse_logical_volume_name
+from replication.agent.names import (
+    is_dirty_name,
+    logical_volume_name,
+    new_dirty_name,
+    parse_logical_volume_name,
+)
 from replication.clock import Clock
-from replication.errors import AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, TrilithError
+from replication.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    NotWiped,
+    OutOfSpace,
+    TrilithError,
+)
 from replication.kernel import lvm_report
 from replication.kernel.disks import FoundDisk, list_disk_names, read_disks
 from replication.kernel.lvm import Lvm, round_up
@@ -23,6 +39,7 @@ from replication.model import Disk, VolumeGroup
 DISKS_KEPT = 60.0  # seconds; taking a disk looks at it anew in any case
 _TAG = "trilith"
 _POOL_TAG = "trilith.pool."
+_WIPED_TAG = "trilith.wiped"  # what is free holds zeroes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +52,20 @@ class Place:
     device: str
 
 
+@dataclass(frozen=True, slots=True)
+class Dirty:
+    """A logical volume of old bytes."""
+
+    name: str
+    size_bytes: int
+    device: str
+
+
 class Storage:
-    """Safe to use from several threads; changes go one after the other."""
+    """Safe to use from several threads; changes go one after the other.
+
+    What there is, is told without waiting for a change under way: values are replaced as a whole.
+    """
 
     def __init__(self, tree: Tree, runner: Runner, clock: Clock) -> None:
         self._tree = tree
@@ -73,8 +102,8 @@ class Storage:
         self._places = {(place.volume_id, place.replica_id): place for place in places if place is not None}
 
     def _activate(self) -> None:
-        for place in self._places.values():
-            self._lvm.activate(place.volume_group, logical_volume_name(place.volume_id, place.replica_id))
+        for group, name in self._sizes:
+            self._lvm.activate(group, name)
 
     def refresh(self) -> None:
         """Find what others did to our volume groups, too."""
@@ -83,17 +112,22 @@ class Storage:
             self._read(candidates)
 
     def list_volume_groups(self) -> tuple[VolumeGroup, ...]:
-        with self._lock:
-            return tuple(_describe(group) for group in self._groups)
+        return tuple(self._describe(group) for group in self._groups)
+
+    def find_volume_group(self, name: str) -> VolumeGroup | None:
+        return next((group for group in self.list_volume_groups() if group.name == name), None)
+
+    def _describe(self, group: lvm_report.VolumeGroup) -> VolumeGroup:
+        free = group.free_bytes if _WIPED_TAG in group.tags else 0
+        reserved = group.free_bytes - free + sum(dirty.size_bytes for dirty in self.list_dirty(group.name))
+        return VolumeGroup(group.name, pool_of(group), group.disks[0], group.size_bytes, free, reserved)
 
     def list_places(self) -> tuple[Place, ...]:
-        with self._lock:
-            return tuple(self._places.values())
+        return tuple(self._places.values())
 
     def list_disks(self) -> tuple[Disk, ...]:
         """Every local disk, whether it is usable, and which volume group of ours is on it."""
-        with self._lock:
-            by_disk = {disk: group for group in self._groups for disk in group.disks}
+        by_disk = {disk: group for group in self._groups for disk in group.disks}
         return tuple(_describe_disk(disk, by_disk.get(disk.path)) for disk in self._find_disks())
 
     def _find_disks(self) -> tuple[FoundDisk, ...]:
@@ -135,13 +169,14 @@ class Storage:
                 raise FailedPrecondition(f"pool {pool} still holds replicas of {volumes}")
             with self._sure():
                 for group in ours:
+                    for dirty in self.list_dirty(group.name):
+                        self.cut(group.name, dirty.name, 0)
                     self._lvm.remove_volume_group(group.name)
                 self._groups = tuple(group for group in self._groups if group.name not in names)
             self._seen = ()
 
     def find_place(self, volume_id: str, replica_id: str) -> Place | None:
-        with self._lock:
-            return self._places.get((volume_id, replica_id))
+        return self._places.get((volume_id, replica_id))
 
     def get_place(self, volume_id: str, replica_id: str) -> Place:
         place = self.find_place(volume_id, replica_id)
@@ -150,11 +185,12 @@ class Storage:
         return place
 
     def ensure_volume(self, volume_id: str, replica_id: str, group: str, size_bytes: int) -> Place:
-        """A logical volume; it holds whatever the disk held there."""
+        """A logical volume; a new one is of zeroes. NotWiped when these have to be written first."""
         with self._lock:
             home, name = self._get_group(group), logical_volume_name(volume_id, replica_id)
             found, wanted = self._sizes.get((group, name)), round_up(size_bytes, home.extent_bytes)
             if found is None:
+                self._require_room(home, wanted)
                 self._create(home, name, wanted)
             elif found != wanted:
                 raise AlreadyExists(f"logical volume {group}/{name} has {found} bytes, not {wanted}")
@@ -165,6 +201,17 @@ class Storage:
             if group.name == name:
                 return group
         raise NotFound(f"there is no volume group {name} on this node's disks")
+
+    def _require_room(self, home: lvm_report.VolumeGroup, wanted_bytes: int) -> None:
+        group = self._describe(home)
+        if wanted_bytes <= group.free_bytes:
+            return
+        left = f"{wanted_bytes} bytes are wanted of {group.disk}, {group.free_bytes} are free"
+        if wanted_bytes > group.free_bytes + group.reserved_bytes:
+            raise OutOfSpace(f"{left}, and {group.reserved_bytes} will be once they are wiped")
+        error = NotWiped(f"{left}; {group.reserved_bytes} are still to be wiped, repeat the call")
+        error.wanted_bytes = wanted_bytes
+        raise error
 
     def _create(self, home: lvm_report.VolumeGroup, name: str, size_bytes: int) -> None:
         with self._sure():
@@ -190,16 +237,59 @@ class Storage:
         self._learn({key: size for key, size in {**self._sizes, (group, name): size_bytes}.items() if size})
 
     def extend_volume(self, place: Place, size_bytes: int) -> None:
-        with self._lock, self._sure():
-            name = logical_volume_name(place.volume_id, place.replica_id)
-            extended = self._lvm.extend(place.volume_group, name, size_bytes)
-            self._resized(place.volume_group, name, extended.size_bytes)
+        """By zeroes. NotWiped when these have to be written first."""
+        with self._lock:
+            home, name = self._get_group(place.volume_group), logical_volume_name(*_ids(place))
+            grown = round_up(size_bytes, home.extent_bytes) - self._sizes.get((home.name, name), 0)
+            self._require_room(home, grown)
+            with self._sure():
+                extended = self._lvm.extend(home.name, name, size_bytes)
+                self._resized(home.name, name, extended.size_bytes)
 
     def remove_volume(self, place: Place) -> None:
+        """Only what holds nothing but zeroes."""
+        self.cut(place.volume_group, logical_volume_name(*_ids(place)), 0)
+
+    def discard_volume(self, place: Place) -> None:
+        """It is a replica no more, and is to be wiped."""
         with self._lock, self._sure():
-            name = logical_volume_name(place.volume_id, place.replica_id)
-            self._lvm.remove_logical_volume(place.volume_group, name)
-            self._resized(place.volume_group, name, 0)
+            group, name, dirty = place.volume_group, logical_volume_name(*_ids(place)), new_dirty_name()
+            self._lvm.rename(group, name, dirty)
+            size = self._sizes[group, name]
+            self._learn({k: v for k, v in self._sizes.items() if k != (group, name)} | {(group, dirty): size})
+
+    def list_dirty(self, group: str) -> tuple[Dirty, ...]:
+        return tuple(
+            Dirty(name, size, f"/dev/{group}/{name}")
+            for (home, name), size in self._sizes.items()
+            if home == group and is_dirty_name(name)
+        )
+
+    def doubt_free_space(self, group: str) -> None:
+        """What is free on a disk that is new to us, or to this way of keeping it, is to be wiped.
+
+        The tag comes last: until then nothing of the group is free. Repeatable.
+        """
+        with self._lock, self._sure():
+            home = self._get_group(group)
+            if _WIPED_TAG in home.tags:
+                return
+            if home.free_bytes:
+                self._create(home, new_dirty_name(), home.free_bytes)
+            self._lvm.add_tag(group, _WIPED_TAG)
+            self._groups = tuple(
+                replace(each, tags=each.tags | {_WIPED_TAG}) if each.name == group else each
+                for each in self._groups
+            )
+
+    def cut(self, group: str, name: str, size_bytes: int) -> None:
+        """All behind the first `size_bytes` of a logical volume is free; it must be zeroes, and stable."""
+        with self._lock, self._sure():
+            if size_bytes:
+                self._lvm.reduce(group, name, size_bytes)
+            else:
+                self._lvm.remove_logical_volume(group, name)
+            self._resized(group, name, size_bytes)
 
 
 def pool_of(group: lvm_report.VolumeGroup) -> str:
@@ -218,8 +308,8 @@ def _parse_place(group: str, name: str) -> Place | None:
     return Place(*ids, group, f"/dev/{group}/{name}") if ids else None
 
 
-def _describe(group: lvm_report.VolumeGroup) -> VolumeGroup:
-    return VolumeGroup(group.name, pool_of(group), group.disks[0], group.size_bytes, group.free_bytes)
+def _ids(place: Place) -> tuple[str, str]:
+    return place.volume_id, place.replica_id
 
 
 def _describe_disk(disk: FoundDisk, group: lvm_report.VolumeGroup | None) -> Disk:

@@ -7,19 +7,24 @@ import click
 from replication.cli.draining import watch_drain
 from replication.cli.node import no_wait_option, timeout_option
 from replication.cli.output import print_json, print_table
+from replication.cli.pool import sum_room
 from replication.cli.session import Session, pass_session, warn_of_silence
 from replication.cli.sizes import format_size
 from replication.errors import Unavailable
-from replication.model import Disk, NodeFacts
+from replication.model import Disk, NodeFacts, VolumeGroup
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDisk:
-    """A disk, the node it is in, and the pool that has it."""
+    """A disk, the node it is in, and the pool that has it, if one has."""
 
     node: str
     disk: Disk
-    pool: str
+    group: VolumeGroup | None
+
+    @property
+    def pool(self) -> str:
+        return self.group.pool if self.group else ""
 
 
 @click.group()
@@ -31,7 +36,10 @@ def command() -> None:
 @click.option("--node", "only", metavar="NAME", help="Of this node only.")
 @pass_session
 def list_disks(session: Session, only: str | None) -> None:
-    """Every disk: which pool has it, and if none can take it, why not."""
+    """Every disk: which pool has it, and if none can take it, why not.
+
+    RESERVED is free once its old bytes are wiped.
+    """
     asked = session.ask_nodes((only,) if only else ())
     if only and asked[0].facts is None:
         raise Unavailable(f"node {only}: {asked[0].problem}")
@@ -40,7 +48,8 @@ def list_disks(session: Session, only: str | None) -> None:
     if session.as_json:
         print_json([_to_plain(each) for each in disks])
     else:
-        headings = ("NODE", "DISK", "SERIAL", "MODEL", "SIZE", "POOL", "USABLE", "WHY NOT")
+        known = ("NODE", "DISK", "SERIAL", "MODEL", "SIZE")
+        headings = (*known, "POOL", "RESERVED", "FREE", "USABLE", "WHY NOT")
         print_table(headings, map(_to_row, disks))
 
 
@@ -78,14 +87,15 @@ def uncordon(session: Session, node: str, path: str) -> None:
 
 
 def find_disks(facts: NodeFacts) -> list[NodeDisk]:
-    pools = {group.name: group.pool for group in facts.volume_groups}
-    return [NodeDisk(facts.node, disk, pools.get(disk.volume_group, "")) for disk in facts.disks]
+    groups = {group.name: group for group in facts.volume_groups}
+    return [NodeDisk(facts.node, disk, groups.get(disk.volume_group)) for disk in facts.disks]
 
 
 def _to_row(each: NodeDisk) -> tuple[str, ...]:
     disk = each.disk
     size, usable = format_size(disk.size_bytes), "yes" if disk.usable else "no"
-    return (each.node, disk.path, disk.serial, disk.model, size, each.pool, usable, disk.why_not)
+    room = sum_room([each.group]).texts[2:] if each.group else ("", "")
+    return (each.node, disk.path, disk.serial, disk.model, size, each.pool, *room, usable, disk.why_not)
 
 
 def _to_plain(each: NodeDisk) -> dict[str, object]:
@@ -100,4 +110,6 @@ def _to_plain(each: NodeDisk) -> dict[str, object]:
         "why_not": disk.why_not,
         "volume_group": disk.volume_group,
         "pool": each.pool,
+        "free_bytes": each.group.free_bytes if each.group else 0,
+        "reserved_bytes": each.group.reserved_bytes if each.group else 0,
     }

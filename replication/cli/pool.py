@@ -1,5 +1,8 @@
 """`trilith pool`: which disks volumes are made from."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import click
 
 from replication.cli.output import print_json, print_table
@@ -8,9 +11,29 @@ from replication.cli.sizes import format_size
 from replication.control.pools import NodeUsage
 from replication.errors import InvalidRequest
 from replication.layout import DATA_OFFSET_BYTES
-from replication.model import Pool
+from replication.model import Pool, VolumeGroup
 
 REPLICA_COUNTS = ("1", "3", "5")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes; reserved is what is free once it is wiped."""
+
+    size: int
+    free: int
+    reserved: int
+
+    @property
+    def texts(self) -> tuple[str, str, str, str]:
+        """Size, used, reserved, free."""
+        used = self.size - self.free - self.reserved
+        return (
+            format_size(self.size),
+            format_size(used),
+            format_size(self.reserved),
+            format_size(self.free),
+        )
 
 
 @click.group()
@@ -55,13 +78,13 @@ def list_pools(session: Session) -> None:
 @click.argument("name")
 @pass_session
 def show(session: Session, name: str) -> None:
-    """The disks of pool NAME, node by node."""
+    """The disks of pool NAME, node by node; RESERVED is free once its old bytes are wiped."""
     pool = session.control.pools.get(name)
     usage = session.control.pools.usage(name)
     if session.as_json:
         print_json(_to_plain(pool, usage) | {"usage": usage})
         return
-    headings = ("NODE", "DISK", "VOLUME GROUP", "SIZE", "USED", "FREE", "PROBLEM")
+    headings = ("NODE", "DISK", "VOLUME GROUP", "SIZE", "USED", "RESERVED", "FREE", "PROBLEM")
     print_table(headings, (row for node in usage for row in _to_disk_rows(node)))
 
 
@@ -85,10 +108,18 @@ def parse_disk(text: str) -> tuple[str, str]:
     return node, path
 
 
-def sum_usage(usage: tuple[NodeUsage, ...]) -> tuple[int, int]:
-    """Bytes in all, and bytes free, on the nodes that answer."""
-    groups = [group for node in usage for group in node.groups]
-    return sum(group.size_bytes for group in groups), sum(group.free_bytes for group in groups)
+def sum_usage(usage: tuple[NodeUsage, ...]) -> Room:
+    """On the nodes that answer."""
+    return sum_room(group for node in usage for group in node.groups)
+
+
+def sum_room(groups: Iterable[VolumeGroup]) -> Room:
+    found = tuple(groups)
+    return Room(
+        sum(group.size_bytes for group in found),
+        sum(group.free_bytes for group in found),
+        sum(group.reserved_bytes for group in found),
+    )
 
 
 def find_largest(pool: Pool, usage: tuple[NodeUsage, ...]) -> int:
@@ -103,25 +134,26 @@ def _print(session: Session, pools: list[Pool] | tuple[Pool, ...]) -> None:
     if session.as_json:
         print_json([_to_plain(pool, usage) for pool, usage in usages])
     else:
-        headings = ("NAME", "REPLICAS", "NODES", "SIZE", "USED", "FREE", "LARGEST VOLUME", "PROBLEM")
+        sizes = ("SIZE", "USED", "RESERVED", "FREE", "LARGEST VOLUME")
+        headings = ("NAME", "REPLICAS", "NODES", *sizes, "PROBLEM")
         print_table(headings, (_to_row(pool, usage) for pool, usage in usages))
 
 
 def _to_row(pool: Pool, usage: tuple[NodeUsage, ...]) -> tuple[str, ...]:
-    size, free = sum_usage(usage)
-    sizes = (format_size(n) for n in (size, size - free, free, find_largest(pool, usage)))
+    sizes = (*sum_usage(usage).texts, format_size(find_largest(pool, usage)))
     problems = "; ".join(f"{node.node}: {node.problem}" for node in usage if node.problem)
     return (pool.name, str(pool.replica_count), " ".join(pool.nodes), *sizes, problems)
 
 
 def _to_plain(pool: Pool, usage: tuple[NodeUsage, ...]) -> dict[str, object]:
-    size, free = sum_usage(usage)
+    room = sum_usage(usage)
     return {
         "name": pool.name,
         "nodes": pool.nodes,
         "replica_count": pool.replica_count,
-        "size_bytes": size,
-        "free_bytes": free,
+        "size_bytes": room.size,
+        "free_bytes": room.free,
+        "reserved_bytes": room.reserved,
         "largest_volume_bytes": find_largest(pool, usage),
         "problems": {node.node: node.problem for node in usage if node.problem},
     }
@@ -129,15 +161,5 @@ def _to_plain(pool: Pool, usage: tuple[NodeUsage, ...]) -> dict[str, object]:
 
 def _to_disk_rows(node: NodeUsage) -> list[tuple[str, ...]]:
     if node.problem:
-        return [(node.node, "", "", "", "", "", node.problem)]
-    return [
-        (
-            node.node,
-            group.disk,
-            group.name,
-            *(format_size(n) for n in (group.size_bytes, group.size_bytes - group.free_bytes)),
-            format_size(group.free_bytes),
-            "",
-        )
-        for group in node.groups
-    ]
+        return [(node.node, "", "", "", "", "", "", node.problem)]
+    return [(node.node, group.disk, group.name, *sum_room([group]).texts, "") for group in node.groups]

@@ -87,7 +87,7 @@ def render(status: Status) -> RenderableType:
         Text.assemble(f"cluster {status.cluster}: ", word),
         *_section(("NODE", "AGENT", "KERNEL", "PROBLEM"), [_node_row(node) for node in status.nodes]),
         *_section(
-            ("POOL", "REPLICAS", "SIZE", "USED", "FREE", "PROBLEM"),
+            ("POOL", "REPLICAS", "SIZE", "USED", "RESERVED", "FREE", "PROBLEM"),
             [_pool_row(pool, usage) for pool, usage in status.pools],
         ),
         *_section(
@@ -144,16 +144,20 @@ def _node_row(node: Asked) -> tuple[str, ...]:
 
 
 def _pool_row(pool: Pool, usage: tuple[NodeUsage, ...]) -> tuple[str, ...]:
-    size, free = sum_usage(usage)
     problems = "; ".join(f"{node.node}: {node.problem}" for node in usage if node.problem)
-    sizes = (format_size(n) for n in (size, size - free, free))
-    return (pool.name, str(pool.replica_count), *sizes, problems)
+    return (pool.name, str(pool.replica_count), *sum_usage(usage).texts, problems)
 
 
 def _describe_pool(pool: Pool, usage: tuple[NodeUsage, ...]) -> dict[str, object]:
-    size, free = sum_usage(usage)
+    room = sum_usage(usage)
     problems = {node.node: node.problem for node in usage if node.problem}
-    return {"name": pool.name, "size_bytes": size, "free_bytes": free, "problems": problems}
+    return {
+        "name": pool.name,
+        "size_bytes": room.size,
+        "free_bytes": room.free,
+        "reserved_bytes": room.reserved,
+        "problems": problems,
+    }
 
 
 def _volume_row(each: VolumeHealth) -> tuple[str, ...]:

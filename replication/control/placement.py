@@ -3,10 +3,11 @@
 One replica per node, on one disk of it. Replicas are spread over domains (zones, as a rule): the next one
 goes where the fewest are. Of these, nodes that the scheduler prefers come first where the replica fits;
 then those whose roomiest disk has the most room; names break ties, so that equal facts give equal answers.
+Room whose old bytes are still to be wiped comes last: whoever makes the replica there waits for it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -72,11 +73,9 @@ def choose_places(
 ) -> tuple[Place, ...]:
     """`groups`: the volume groups of each node that answered. `silent`: why the others did not."""
     check_count(want.replica_count, want.pool.nodes, want.pool.name)
-    best = {node: _roomiest(want.pool, found) for node, found in sorted(groups.items())}
     needed = space_bytes(want.size_bytes)
-    fitting = {
-        node: group for node, group in best.items() if group is not None and group.free_bytes >= needed
-    }
+    best = {node: _quickest(want.pool, found, needed) for node, found in sorted(groups.items())}
+    fitting = {node: group for node, group in best.items() if group is not None}
     order = sorted(
         (node for node in fitting if is_allowed(want, node)),
         key=lambda node: _rank(want, fitting[node], node),
@@ -88,7 +87,7 @@ def choose_places(
 
 
 def largest_size(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> int:
-    """Bytes of the largest volume that `choose_places` would place now, whatever the size in `want`; or 0."""
+    """Bytes of the largest volume that could be made at once, whatever the size in `want`; or 0."""
     best = {node: _roomiest(want.pool, found) for node, found in groups.items()}
     room = {
         node: _data_bytes(group.free_bytes)
@@ -135,10 +134,22 @@ def _roomiest(pool: Pool, groups: tuple[VolumeGroup, ...]) -> VolumeGroup | None
     return min(ours, key=lambda group: (-group.free_bytes, group.name), default=None)
 
 
-def _rank(want: Want, group: VolumeGroup, node: str) -> tuple[int, int, str]:
-    preferred = want.preferred_nodes
+def _quickest(pool: Pool, groups: tuple[VolumeGroup, ...], needed: int) -> VolumeGroup | None:
+    """The roomiest that has `needed` free, else the roomiest that will have it."""
+    ours = [group for group in groups if group.pool == pool.name]
+    fitting = [group for group in ours if _room_bytes(group) >= needed]
+    return min(fitting, key=lambda g: (g.free_bytes < needed, -_room_bytes(g), g.name), default=None)
+
+
+def _room_bytes(group: VolumeGroup) -> int:
+    """Now, or once it is wiped."""
+    return group.free_bytes + group.reserved_bytes
+
+
+def _rank(want: Want, group: VolumeGroup, node: str) -> tuple[bool, int, int, str]:
+    preferred, waits = want.preferred_nodes, group.free_bytes < space_bytes(want.size_bytes)
     place = preferred.index(node) if node in preferred else len(preferred)
-    return place, -group.free_bytes, node
+    return waits, place, -_room_bytes(group), node
 
 
 def _refusal(
@@ -153,7 +164,8 @@ def _refusal(
         return Unavailable(f"{what}: {fitting} nodes have room, and these do not answer: {named}")
     if _could_ever_fit(want, groups) + len(silent) < want.replica_count:
         return OutOfRange(f"{what}: larger than the disks, the largest are {_sizes(want.pool, groups)}")
-    return OutOfSpace(f"{what}: {fitting} nodes have room on one disk; free are {_free(want.pool, groups)}")
+    free = f"free, or being wiped, are {_free(want.pool, groups)}"
+    return OutOfSpace(f"{what}: {fitting} nodes have room on one disk; {free}")
 
 
 def _where(want: Want) -> str:
@@ -172,15 +184,15 @@ def _could_ever_fit(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -
 
 
 def _sizes(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
-    return _each({node: max(_of(pool, found, "size_bytes")) for node, found in groups.items()})
+    return _each({node: _most(pool, found, lambda group: group.size_bytes) for node, found in groups.items()})
 
 
 def _free(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
-    return _each({node: max(_of(pool, found, "free_bytes")) for node, found in groups.items()})
+    return _each({node: _most(pool, found, _room_bytes) for node, found in groups.items()})
 
 
-def _of(pool: Pool, groups: tuple[VolumeGroup, ...], field: str) -> list[int]:
-    return [0, *(getattr(group, field) for group in groups if group.pool == pool.name)]
+def _most(pool: Pool, groups: tuple[VolumeGroup, ...], measure: Callable[[VolumeGroup], int]) -> int:
+    return max((measure(group) for group in groups if group.pool == pool.name), default=0)
 
 
 def _each(sizes: Mapping[str, int]) -> str:

@@ -90,7 +90,7 @@ class Replacing:
         return True
 
     def _change(self, volume_id: str, survey: Survey) -> None:
-        """A new replica is made without the lock: filling it with zeroes must not keep a user waiting."""
+        """A new replica is made without the lock: room that is being wiped must not keep a user waiting."""
         with self._records.lock(volume_id, "replace", timeout=0.0):
             volume = self._mark_leaving(volume_id, survey)
             change = self._choose(volume, survey)

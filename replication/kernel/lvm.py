@@ -101,6 +101,10 @@ class Lvm:
         self._lvm("vgremove", name)
         self._lvm("pvremove", *found.disks)
 
+    def add_tag(self, group: str, tag: str) -> None:
+        """Repeatable."""
+        self._lvm("vgchange", "--addtag", tag, group)
+
     # Logical volumes
 
     def list_logical_volumes(self) -> tuple[LogicalVolume, ...]:
@@ -154,6 +158,17 @@ class Lvm:
         self._check_room(home, asked - found.size_bytes)
         self._lvm("lvextend", "-y", "-L", f"{asked}b", f"{group}/{name}")
         return self.get_logical_volume(group, name)
+
+    def reduce(self, group: str, name: str, size_bytes: int) -> None:
+        """Give the extents behind its first `size_bytes`, a multiple of extents, back. Not repeatable.
+
+        No file system may begin in it: from 2.03.17 on LVM refuses to cut one.
+        """
+        self._lvm("lvreduce", "-f", "-y", "-L", f"{size_bytes}b", f"{group}/{name}")
+
+    def rename(self, group: str, name: str, new_name: str) -> None:
+        """In one write of LVM's metadata; it stays active."""
+        self._lvm("lvrename", group, name, new_name)
 
     def activate(self, group: str, name: str) -> LogicalVolume:
         """Repeatable. Its device is there afterwards, see `LogicalVolume.number`."""

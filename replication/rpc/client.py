@@ -19,7 +19,7 @@ TIMEOUTS: Mapping[str, float] = MappingProxyType(
         "Describe": 5,
         "EnsureDiskPool": 60,
         "RemoveDiskPool": 60,
-        "EnsureReplica": 120,  # zeroes may have to be written
+        "EnsureReplica": 120,  # old bytes may have to be wiped
         "RemoveReplica": 60,
         "ResizeReplica": 120,
         "PrepareReplica": 10,

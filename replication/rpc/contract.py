@@ -54,13 +54,19 @@ class NodeApi(Protocol):
         """FailedPrecondition while replicas are left in it."""
 
     def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:
-        """A logical volume of zeroes with a header. OutOfSpace when it does not fit."""
+        """A logical volume of zeroes with a header. OutOfSpace when it does not fit.
+
+        Waits for old bytes to be wiped; Unavailable, saying how many and where, when it takes too long.
+        """
 
     def remove_replica(self, volume_id: str, replica_id: str) -> None:
-        """Exports, header and logical volume. FailedPrecondition while an array of this node uses it."""
+        """Exports and header; its place is wiped later.
+
+        FailedPrecondition while an array of this node uses it.
+        """
 
     def resize_replica(self, volume_id: str, replica_id: str, size_bytes: int) -> ReplicaFacts:
-        """Never smaller. What is exported of it grows too."""
+        """Never smaller. What is exported of it grows too. No room: as `ensure_replica`."""
 
     def prepare_replica(self, spec: PrepareSpec) -> Prepared:
         """The fence: when it returns, no command of an older epoch can reach this replica any more.

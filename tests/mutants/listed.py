@@ -1,5 +1,6 @@
 """All mutants: which mistake replaces what, and what has to catch it."""
 
+from replication.agent.wiping import Cut
 from tests.mutants import mistakes
 from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
 
@@ -192,6 +193,30 @@ MUTANTS = (
         "an old copy of a disk is made ready",
         "replication.agent.replicas:Replicas._check_age",
         mistakes.returns(None),
+        (f"{AGENT}/test_replicas.py",),
+    ),
+    Mutant(
+        "the place of a replica that was used is free at once",
+        "replication.agent.storage:Storage.discard_volume",
+        mistakes.removed_unwiped,
+        (f"{AGENT}/test_storage.py",),
+    ),
+    Mutant(
+        "a new disk counts as wiped",
+        "replication.agent.storage:Storage.doubt_free_space",
+        mistakes.believed_wiped,
+        (f"{AGENT}/test_storage.py",),
+    ),
+    Mutant(
+        "free before it is wiped",
+        "replication.agent.wiping:choose_step",
+        mistakes.returns(Cut(0)),
+        (f"{AGENT}/test_wiping.py",),
+    ),
+    Mutant(
+        "a replica without a header holds zeroes",
+        "replication.agent.replicas:Replicas._is_untouched",
+        mistakes.returns(True),
         (f"{AGENT}/test_replicas.py",),
     ),
     Mutant(

@@ -10,6 +10,7 @@ from replication.agent.names import ExportName
 from replication.agent.node import Agent
 from replication.agent.release import obey
 from replication.agent.replicas import Replicas
+from replication.agent.storage import Place, Storage
 from replication.control import insync
 from replication.control.reporting import Reporting
 from replication.kernel.dm_wire import Target
@@ -302,3 +303,20 @@ def never_queues(_: Function) -> Function:
         return Target(0, size_bytes // 512, "multipath", words)
 
     return target
+
+
+def removed_unwiped(_: Function) -> Function:
+    def discard_volume(self: Storage, place: Place) -> None:
+        self.remove_volume(place)
+
+    return discard_volume
+
+
+def believed_wiped(_: Function) -> Function:
+    """The tag, and no dirty volume."""
+
+    def doubt_free_space(self: Storage, group: str) -> None:
+        self._lvm.add_tag(group, "trilith.wiped")
+        self._read(self._candidates())
+
+    return doubt_free_space

@@ -25,18 +25,20 @@ class Disk(_message.Message):
     def __init__(self, path: _Optional[str] = ..., serial: _Optional[str] = ..., model: _Optional[str] = ..., size_bytes: _Optional[int] = ..., usable: _Optional[bool] = ..., why_not: _Optional[str] = ..., volume_group: _Optional[str] = ...) -> None: ...
 
 class VolumeGroup(_message.Message):
-    __slots__ = ("name", "pool", "disk", "size_bytes", "free_bytes")
+    __slots__ = ("name", "pool", "disk", "size_bytes", "free_bytes", "reserved_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
     DISK_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     pool: str
     disk: str
     size_bytes: int
     free_bytes: int
-    def __init__(self, name: _Optional[str] = ..., pool: _Optional[str] = ..., disk: _Optional[str] = ..., size_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ...) -> None: ...
+    reserved_bytes: int
+    def __init__(self, name: _Optional[str] = ..., pool: _Optional[str] = ..., disk: _Optional[str] = ..., size_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ...) -> None: ...
 
 class ReplicaFacts(_message.Message):
     __slots__ = ("volume_id", "replica_id", "volume_group", "size_bytes", "epoch", "record_version", "suspect", "volatile_cache")

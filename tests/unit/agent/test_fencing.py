@@ -9,6 +9,7 @@ from replication import layout
 from replication.agent.machine import Machine
 from replication.agent.replicas import Replicas
 from replication.agent.storage import Place, Storage
+from replication.agent.wiping import Wiping
 from replication.errors import StaleEpoch
 from replication.kernel.header import Header, read_header, write_header
 from replication.kernel.nvmet import Nvmet
@@ -28,6 +29,11 @@ class OnePlace(Storage):
     def get_place(self, volume_id: str, replica_id: str) -> Place:
         assert (volume_id, replica_id) == (self.place.volume_id, self.place.replica_id)
         return self.place
+
+
+def on_one_place(machine: Machine, device: str) -> Replicas:
+    storage = OnePlace(Place(VOLUME, "r1", "vg", device))
+    return Replicas(machine, storage, Wiping(machine, storage))
 
 
 @pytest.fixture
@@ -52,7 +58,7 @@ def machine(tree: FakeNvmet) -> Machine:
 
 @pytest.fixture
 def replicas(machine: Machine, device: str) -> Replicas:
-    return Replicas(machine, OnePlace(Place(VOLUME, "r1", "vg", device)))
+    return on_one_place(machine, device)
 
 
 def prepare(replicas: Replicas, epoch: int, version: int, consumer: str = "a") -> Prepared:
@@ -99,7 +105,7 @@ def test_an_export_is_made_once_and_under_a_new_name_for_each_version_and_boot(
 ) -> None:
     first = nqn_of(prepare(replicas, 4, 8))
     assert nqn_of(prepare(replicas, 4, 8)) == first
-    rebooted = Replicas(replace(machine, boot_id="bbbbbbbb"), OnePlace(Place(VOLUME, "r1", "vg", device)))
+    rebooted = on_one_place(replace(machine, boot_id="bbbbbbbb"), device)
     names = [first, nqn_of(prepare(replicas, 4, 9)), nqn_of(prepare(rebooted, 4, 8))]
     assert len(set(names)) == 3
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,10 +7,13 @@ import pytest
 from replication import layout
 from replication.agent.replicas import Replicas
 from replication.agent.storage import Place, Storage
+from replication.agent.wiping import Wiping
 from replication.errors import DataLoss
-from replication.kernel.header import Header, read_header, write_header
-from replication.model import PrepareSpec
+from replication.kernel.header import Header, find_header, read_header, write_header
+from replication.kernel.nvmet import Nvmet
+from replication.model import PrepareSpec, ReplicaSpec
 from tests.unit.agent.fake_machine import fake_machine
+from tests.unit.kernel.fake_nvmet import FakeNvmet
 from tests.unit.kernel.fake_tree import FakeTree
 
 MIB = 1 << 20
@@ -20,6 +25,8 @@ class Shelf(Storage):
 
     def __init__(self) -> None:
         self.places: list[Place] = []
+        self.gone: list[tuple[str, str]] = []  # how, and which volume's
+        self.new_place: Callable[[str], Place]
 
     def list_places(self) -> tuple[Place, ...]:
         return tuple(self.places)
@@ -28,32 +35,52 @@ class Shelf(Storage):
         found = (p for p in self.places if (p.volume_id, p.replica_id) == (volume_id, replica_id))
         return next(found, None)
 
+    def discard_volume(self, place: Place) -> None:
+        self.places.remove(place)
+        self.gone.append(("to be wiped", place.volume_id))
+
+    def ensure_volume(self, volume_id: str, replica_id: str, group: str, size_bytes: int) -> Place:
+        return self.find_place(volume_id, replica_id) or self.new_place(volume_id)
+
+    def remove_volume(self, place: Place) -> None:
+        self.places.remove(place)
+        self.gone.append(("free", place.volume_id))
+
 
 @pytest.fixture
-def tree(tmp_path: Path) -> FakeTree:
-    return FakeTree(tmp_path)
+def tree(tmp_path: Path) -> FakeNvmet:
+    return FakeNvmet(tmp_path)
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def shelf(tree: FakeTree) -> Shelf:
+    made = Shelf()
+    made.new_place = lambda volume_id: place_of(tree, made, volume_id)
+    return made
 
 
 @pytest.fixture
 def replicas(tree: FakeTree, shelf: Shelf) -> Replicas:
-    return Replicas(fake_machine(tree), shelf)
+    machine = replace(fake_machine(tree), target=Nvmet(tree))
+    return Replicas(machine, shelf, Wiping(machine, shelf))
 
 
-def add(tree: FakeTree, shelf: Shelf, volume_id: str, *, whole: bool = True) -> Path:
+def add(tree: FakeTree, shelf: Shelf, volume_id: str, *, whole: bool = True, epoch: int = 3) -> Path:
     """The device of a replica of `volume_id`; not whole: its making was interrupted."""
-    device, minor = tree.path(f"/dev/{volume_id}"), len(shelf.places)
+    device = place_of(tree, shelf, volume_id).device
+    if whole:
+        write_header(device, Header("lab", volume_id, "r0", 1, epoch, 7, MIB, 65536))
+    return Path(device)
+
+
+def place_of(tree: FakeTree, shelf: Shelf, volume_id: str) -> Place:
+    minor = len(shelf.places) + len(shelf.gone)
+    device = tree.path(f"/dev/{volume_id}")
     tree.add_block_device(f"dm-{minor}", f"253:{minor}", MIB)
     tree.numbers[str(device)] = f"253:{minor}"
     device.write_bytes(bytes(layout.HEADER_AREA_BYTES))
-    if whole:
-        write_header(str(device), Header("lab", volume_id, "r0", 1, 3, 7, MIB, 65536))
     shelf.places.append(Place(volume_id, "r0", GROUP, str(device)))
-    return device
+    return shelf.places[-1]
 
 
 def told(replicas: Replicas) -> list[str]:
@@ -89,3 +116,32 @@ def test_an_old_copy_of_a_disk_is_refused_and_stays_known_for_it(
     with pytest.raises(DataLoss, match="record version 7 in its header, and has had 8"):
         replicas.prepare(PrepareSpec("v1", "r0", 4, 9, None, marked=8))
     assert read_header(str(device)).record_version == 7
+
+
+@pytest.mark.parametrize(
+    ("whole", "epoch", "how"), [(True, 1, "to be wiped"), (False, 0, "to be wiped"), (True, 0, "free")]
+)
+def test_what_anybody_may_have_written_to_is_wiped(
+    tree: FakeTree, shelf: Shelf, replicas: Replicas, whole: bool, epoch: int, how: str
+) -> None:
+    """A header of epoch 0 says that nobody was let at it; without one nothing is known."""
+    device = add(tree, shelf, "v1", whole=whole, epoch=epoch)
+    for _ in range(2):
+        replicas.remove("v1", "r0")
+    assert shelf.gone == [(how, "v1")]
+    assert find_header(str(device)) is None
+
+
+def test_a_replica_whose_making_was_interrupted_is_made_anew(
+    tree: FakeTree, shelf: Shelf, replicas: Replicas
+) -> None:
+    add(tree, shelf, "v1", whole=False)
+    replicas.ensure(ReplicaSpec("v1", "r0", GROUP, MIB, 65536))
+    assert shelf.gone == [("to be wiped", "v1")]
+    assert told(replicas) == ["v1"]
+
+
+def test_a_replica_that_is_there_stays(tree: FakeTree, shelf: Shelf, replicas: Replicas) -> None:
+    add(tree, shelf, "v1")
+    facts = replicas.ensure(ReplicaSpec("v1", "r0", GROUP, MIB, 65536))
+    assert (facts.epoch, shelf.gone) == (3, [])

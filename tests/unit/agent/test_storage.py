@@ -1,53 +1,13 @@
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from replication.agent.storage import Storage
-from replication.errors import AlreadyExists, CommandFailed, NotFound, OutOfSpace
-from tests.unit.kernel.fake_lvm import FakeLvm
-from tests.unit.kernel.fake_tree import FakeTree
+from replication.errors import AlreadyExists, CommandFailed, NotFound, NotWiped, OutOfSpace
+from replication.model import GIB, MIB
+from tests.unit.agent.fake_disk import DISK, Node
 
-GIB, MIB = 1 << 30, 1 << 20
-DISK = "/dev/nvme0n1"
 VOLUME, REPLICA = "v00000000000000aa", "r0"
-
-
-class Node(FakeTree):
-    """One disk; LVM and blkid as programs."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.lvm = FakeLvm({DISK: GIB})
-        self.probes = 0
-        self.time = 0.0
-        self.add_block_device("nvme0n1", "259:0", GIB)
-        self.path("/sys/block").mkdir(parents=True)
-        self.add_link("nvme0n1")
-        self.lay({f"/sys/block/nvme0n1/{name}": "0" for name in ("ro", "removable")})
-        self.lay({"/proc/self/mountinfo": "32 1 0:27 / / rw - overlay root rw", "/proc/swaps": "Filename"})
-
-    def add_link(self, kname: str) -> None:
-        self.path(f"/sys/block/{kname}").symlink_to(self.path(f"/sys/class/block/{kname}"))
-        self.path(f"/sys/block/{kname}/holders").mkdir()
-
-    def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> str:
-        if argv[0] == "lvm":
-            return self.lvm(argv, timeout=timeout, stdin=stdin)
-        assert argv[0] == "blkid"
-        self.probes += 1
-        if any(group.disk == argv[-1] for group in self.lvm.groups.values()):
-            return "TYPE=LVM2_member\nUSAGE=raid\n"
-        raise CommandFailed(argv, 2, "")
-
-    def now(self) -> float:
-        return self.time
-
-    def wall(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 @pytest.fixture
@@ -57,10 +17,24 @@ def node(tmp_path: Path) -> Node:
 
 @pytest.fixture
 def storage(node: Node) -> Storage:
+    """Of which everything is wiped."""
     made = Storage(node, node.run, node)
     made.ensure_pool("fast", (DISK,))
+    made.doubt_free_space(group_of(made))
+    wipe(made)
     node.lvm.calls.clear()
     return made
+
+
+def wipe(storage: Storage) -> None:
+    for dirty in storage.list_dirty(group_of(storage)):
+        storage.cut(group_of(storage), dirty.name, 0)
+
+
+def room(storage: Storage) -> tuple[int, int]:
+    """Free and reserved."""
+    (group,) = storage.list_volume_groups()
+    return group.free_bytes, group.reserved_bytes
 
 
 def group_of(storage: Storage) -> str:
@@ -83,13 +57,17 @@ def test_a_replica_costs_one_command_a_repeat_none_and_its_removal_one(storage: 
 
 def test_what_it_knows_after_changes_is_what_another_agent_reads(storage: Storage, node: Node) -> None:
     group = group_of(storage)
-    for number in range(3):
+    for number in range(4):
         storage.ensure_volume(VOLUME, f"r{number}", group, 100 * MIB)
     storage.extend_volume(storage.get_place(VOLUME, "r1"), 150 * MIB)
     storage.remove_volume(storage.get_place(VOLUME, "r2"))
+    storage.discard_volume(storage.get_place(VOLUME, "r3"))
+    storage.cut(group, storage.list_dirty(group)[0].name, 48 * MIB)
     later = Storage(node, node.run, node)
     assert storage.list_volume_groups() == later.list_volume_groups()
     assert set(storage.list_places()) == set(later.list_places())
+    assert storage.list_dirty(group) == later.list_dirty(group)
+    assert [dirty.size_bytes for dirty in later.list_dirty(group)] == [48 * MIB]
 
 
 def test_another_size_is_refused(storage: Storage) -> None:
@@ -140,3 +118,105 @@ def test_disks_are_probed_when_disks_came_or_went_and_for_nothing_else(storage: 
     node.add_link("nvme1n1")
     assert len(storage.list_disks()) == 2
     assert node.probes == probed + 2
+
+
+def test_a_replica_that_goes_costs_one_command_and_its_room_is_reserved(storage: Storage, node: Node) -> None:
+    made = storage.ensure_volume(VOLUME, REPLICA, group_of(storage), 100 * MIB)
+    free, _ = room(storage)
+    node.lvm.calls.clear()
+    storage.discard_volume(made)
+    assert commands(node) == ["lvrename"]
+    assert (storage.find_place(VOLUME, REPLICA), room(storage)) == (None, (free, 100 * MIB))
+
+
+def test_what_is_wiped_is_free(storage: Storage) -> None:
+    before = room(storage)
+    group = group_of(storage)
+    storage.discard_volume(storage.ensure_volume(VOLUME, REPLICA, group, 100 * MIB))
+    (dirty,) = storage.list_dirty(group)
+    for left in (60 * MIB, 0):
+        storage.cut(group, dirty.name, left)
+        assert room(storage) == (before[0] - left, left)
+
+
+def test_nothing_of_a_new_disk_is_free_before_it_is_wiped(node: Node) -> None:
+    storage = Storage(node, node.run, node)
+    storage.ensure_pool("fast", (DISK,))
+    (group,) = storage.list_volume_groups()
+    assert room(storage) == (0, group.size_bytes)
+    for _ in range(2):
+        storage.doubt_free_space(group.name)
+    assert room(storage) == (0, group.size_bytes)
+    (dirty,) = storage.list_dirty(group.name)
+    assert dirty.size_bytes == group.size_bytes
+    wipe(storage)
+    assert room(storage) == (group.size_bytes, 0)
+
+
+@pytest.mark.parametrize("killed_at", ["lvcreate", "vgchange"])
+def test_a_new_disk_is_not_free_wherever_the_agent_was_killed(node: Node, killed_at: str) -> None:
+    storage = Storage(node, node.run, node)
+    storage.ensure_pool("fast", (DISK,))
+    program = getattr(node.lvm, f"_{killed_at}")
+
+    def kill(_: list[str]) -> str:
+        raise CommandFailed((killed_at,), -9, "killed")
+
+    setattr(node.lvm, f"_{killed_at}", kill)
+    with pytest.raises(CommandFailed):
+        storage.doubt_free_space(group_of(storage))
+    setattr(node.lvm, f"_{killed_at}", program)
+    later = Storage(node, node.run, node)
+    (group,) = later.list_volume_groups()
+    assert room(later) == (0, group.size_bytes)
+    with pytest.raises(NotWiped):
+        later.ensure_volume(VOLUME, REPLICA, group.name, 100 * MIB)
+    later.doubt_free_space(group.name)
+    assert room(later) == (0, group.size_bytes)
+
+
+def test_the_free_space_of_an_older_agents_disk_is_wiped_and_its_replicas_stay(node: Node) -> None:
+    before = Storage(node, node.run, node)
+    before.ensure_pool("fast", (DISK,))
+    lvm = before._lvm
+    lvm.ensure_logical_volume(group_of(before), f"{VOLUME}_{REPLICA}", 100 * MIB, frozenset({"trilith"}))
+    storage = Storage(node, node.run, node)
+    storage.doubt_free_space(group_of(storage))
+    (group,) = storage.list_volume_groups()
+    assert room(storage) == (0, group.size_bytes - 100 * MIB)
+    assert storage.find_place(VOLUME, REPLICA)
+
+
+def test_too_little_wiped_space_says_what_it_waits_for_and_how_much(storage: Storage) -> None:
+    free, _ = room(storage)
+    group = group_of(storage)
+    storage.discard_volume(storage.ensure_volume(VOLUME, REPLICA, group, free - 40 * MIB))
+    grown = storage.ensure_volume(VOLUME, "r1", group, 8 * MIB)
+    says = rf"of {DISK}, {32 * MIB} are free; {free - 40 * MIB} are still to be wiped"
+    with pytest.raises(NotWiped, match=says) as raised:
+        storage.ensure_volume(VOLUME, "r2", group, 100 * MIB)
+    assert raised.value.wanted_bytes == 100 * MIB
+    with pytest.raises(NotWiped, match=f"{92 * MIB} bytes are wanted"):
+        storage.extend_volume(grown, 100 * MIB)
+    with pytest.raises(OutOfSpace, match=f"{free - 40 * MIB} will be once they are wiped"):
+        storage.ensure_volume(VOLUME, "r2", group, free)
+
+
+def test_a_pool_goes_with_what_was_not_wiped(storage: Storage, node: Node) -> None:
+    storage.discard_volume(storage.ensure_volume(VOLUME, REPLICA, group_of(storage), 100 * MIB))
+    storage.remove_pool("fast")
+    assert node.lvm.groups == {}
+    assert storage.list_volume_groups() == ()
+
+
+def test_what_was_not_renamed_is_still_a_replica(storage: Storage, node: Node) -> None:
+    """The header is gone already: the next removal finds it."""
+    made = storage.ensure_volume(VOLUME, REPLICA, group_of(storage), 100 * MIB)
+
+    def kill(words: list[str]) -> str:
+        raise CommandFailed(("lvrename", *words), -9, "killed")
+
+    node.lvm._lvrename = kill  # type: ignore[method-assign]
+    with pytest.raises(CommandFailed):
+        storage.discard_volume(made)
+    assert storage.find_place(VOLUME, REPLICA) == made

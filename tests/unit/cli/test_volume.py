@@ -16,7 +16,7 @@ def test_a_pool_is_made_listed_shown_and_deleted(bare: Cluster) -> None:
     assert (made["nodes"], made["replica_count"]) == (["m1", "m2", "m3"], 3)
     assert made["size_bytes"] == 300 * GIB
     assert made["largest_volume_bytes"] == 100 * GIB - 4 * MIB
-    assert re.search(r"nvme +3 +m1 m2 m3 +300 GiB +0 B +300 GiB +99.9 GiB", bare.say("pool", "list"))
+    assert re.search(r"nvme +3 +m1 m2 m3 +300 GiB +0 B +0 B +300 GiB +99.9 GiB", bare.say("pool", "list"))
     assert [node["node"] for node in bare.read("pool", "show", "nvme")["usage"]] == ["m1", "m2", "m3"]
     assert re.search(r"m2 +/dev/nvme0n1 +vg-m2 +100 GiB", bare.say("pool", "show", "nvme"))
     assert bare.say("pool", "delete", "nvme") == "pool nvme deleted\n"

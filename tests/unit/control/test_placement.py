@@ -79,6 +79,33 @@ def test_a_pool_without_disks_has_room_for_nothing() -> None:
         choose_places(Want(POOL, GIB, 1), {"a": ()}, {})
 
 
+def wiped_later(name: str, free: int, reserved: int) -> VolumeGroup:
+    return replace(group(name, free), reserved_bytes=reserved)
+
+
+def test_room_that_is_still_to_be_wiped_comes_last_also_before_preference() -> None:
+    groups = {
+        "a": (wiped_later("a1", 2 * GIB, 90 * GIB), wiped_later("a2", 3 * GIB, 0)),
+        "b": (wiped_later("b1", 0, 50 * GIB), wiped_later("b2", 0, 60 * GIB)),
+        "c": (wiped_later("c1", GIB, 10 * GIB),),
+    }
+    assert choose_places(Want(POOL, 2 * GIB, 3, ("b",)), groups, {}) == (
+        Place("a", "a2"),
+        Place("b", "b2"),
+        Place("c", "c1"),
+    )
+    with pytest.raises(
+        OutOfSpace, match=r"free, or being wiped, are a 92\.00 GiB, b 60\.00 GiB, c 11\.00 GiB"
+    ):
+        choose_places(Want(POOL, 20 * GIB, 3), groups, {})
+
+
+def test_the_largest_size_is_of_what_is_wiped() -> None:
+    groups = {"a": (wiped_later("a1", 2 * GIB, 90 * GIB),)}
+    assert largest_size(Want(POOL, 0, 1), groups) == 2 * GIB - 4 * MIB
+    assert choose_places(Want(POOL, 80 * GIB, 1), groups, {}) == (Place("a", "a1"),)
+
+
 ZONES = {"a": "z1", "b": "z1", "c": "z2", "d": "z3"}
 
 

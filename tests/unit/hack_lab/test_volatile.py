@@ -1,3 +1,4 @@
+import os
 import socket
 import struct
 import tempfile
@@ -35,6 +36,21 @@ def test_what_was_flushed_is_kept(image: Path) -> None:
     disk.flush()
     disk.write(100, b"FORGOT!")
     assert Disk(image).read(100, 7) == b"flushed"
+
+
+def test_zeroes_where_nothing_was_written_take_no_room(image: Path) -> None:
+    os.truncate(image, 0)
+    os.truncate(image, _SIZE)
+    disk = Disk(image)
+    disk.write(4 * BLOCK_BYTES, b"x" * BLOCK_BYTES)
+    disk.zero(0, _SIZE - BLOCK_BYTES)
+    disk.flush()
+    assert image.stat().st_blocks == 0
+    disk.write(4 * BLOCK_BYTES, b"x" * BLOCK_BYTES)
+    disk.flush()
+    disk.zero(4 * BLOCK_BYTES, BLOCK_BYTES)
+    disk.flush()
+    assert Disk(image).read(0, _SIZE) == bytes(_SIZE)
 
 
 @settings(max_examples=50)

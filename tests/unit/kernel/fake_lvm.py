@@ -95,6 +95,28 @@ class FakeLvm:
         name, _, volume = path.partition("/")
         return self._group(name), volume
 
+    def _vgchange(self, words: list[str]) -> str:
+        assert words[0] == "--addtag"
+        group = self._group(words[2])
+        group.tags = sorted({*group.tags, words[1]})
+        return ""
+
+    def _lvreduce(self, words: list[str]) -> str:
+        assert words[:2] == ["-f", "-L"]
+        group, name = self._volume(words[3])
+        size = int(words[2].removesuffix("b"))
+        if not 0 < size < group.volumes[name].size or size % _EXTENT:
+            raise self._fail(f"  {size} is no size to reduce {name} to")
+        group.volumes[name].size = size
+        return ""
+
+    def _lvrename(self, words: list[str]) -> str:
+        group, old, new = self._group(words[0]), words[1], words[2]
+        if old not in group.volumes or new in group.volumes:
+            raise self._fail(f"  {old} cannot be called {new}")
+        group.volumes[new] = group.volumes.pop(old)
+        return ""
+
     def _lvextend(self, words: list[str]) -> str:
         group, name = self._volume(words[2])
         group.volumes[name].size = int(words[1].removesuffix("b"))

@@ -1,0 +1,161 @@
+"""Old bytes on a real disk: of a replica that was deleted, of an earlier agent's, of a wipe cut short."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from replication.agent.machine import Machine
+from replication.agent.replicas import Replicas
+from replication.agent.storage import Storage
+from replication.agent.wiping import Wiper, Wiping
+from replication.clock import SystemClock
+from replication.kernel import blockdev
+from replication.kernel.direct import read_direct, write_direct
+from replication.kernel.lvm import Lvm
+from replication.kernel.nvmet import Nvmet
+from replication.kernel.run import run
+from replication.kernel.sysfs import Tree
+from replication.layout import DATA_OFFSET_BYTES, HEADER_AREA_BYTES
+from replication.model import MIB, PrepareSpec, ReplicaSpec, VolumeGroup
+from tests.root.conftest import TAGS
+from tests.root.stand import wait
+from tests.unit.agent.fake_machine import fake_machine
+
+pytestmark = pytest.mark.root
+GROUP = "test2"
+OLD, NEW = "v00000000000000aa", "v00000000000000bb"
+OLD_BYTES, PIECE = b"old!" * (MIB // 4), 4 * MIB
+SIZE = 200 * MIB
+
+
+class OneDisk(Storage):
+    """The other tests' groups are left alone."""
+
+    def __init__(self, tree: Tree, disk: str) -> None:
+        self._disk = disk
+        super().__init__(tree, run, SystemClock())
+
+    def _candidates(self) -> tuple[str, ...]:
+        return (self._disk,)
+
+
+@pytest.fixture
+def machine(tree: Tree) -> Machine:
+    made = fake_machine(tree)
+    return replace(made, runner=run, target=Nvmet(tree, made.blocking))
+
+
+@pytest.fixture
+def storage(tree: Tree, lvm: Lvm) -> OneDisk:
+    (disk,) = lvm.get_volume_group(GROUP).disks
+    return OneDisk(tree, disk)
+
+
+@pytest.fixture
+def wiping(machine: Machine, storage: Storage) -> Iterator[Wiping]:
+    """Stopped when all is wiped, for the tests that come after."""
+    made = Wiping(machine, storage)
+    yield made
+    made.follow()
+    wait(lambda: group_of(storage).reserved_bytes == 0, "everything is wiped", timeout=100)
+    made.stop()
+
+
+@pytest.fixture
+def replicas(machine: Machine, storage: Storage, wiping: Wiping) -> Replicas:
+    return Replicas(machine, storage, wiping)
+
+
+def group_of(storage: Storage) -> VolumeGroup:
+    (group,) = storage.list_volume_groups()
+    return group
+
+
+def make(replicas: Replicas, volume_id: str, size_bytes: int) -> str:
+    """Its device."""
+    replicas.ensure(ReplicaSpec(volume_id, "r0", GROUP, size_bytes, 65536))
+    return replicas.find_device(volume_id, "r0", 0)
+
+
+def write_old(tree: Tree, device: str, begin: int) -> None:
+    for offset in range(begin, blockdev.size_bytes(tree, blockdev.kernel_name(tree, device)), MIB):
+        write_direct(device, offset, OLD_BYTES)
+
+
+def use(tree: Tree, replicas: Replicas, volume_id: str, size_bytes: int) -> None:
+    """A replica full of a user's bytes."""
+    device = make(replicas, volume_id, size_bytes)
+    replicas.prepare(PrepareSpec(volume_id, "r0", 1, 1, None))
+    write_old(tree, device, DATA_OFFSET_BYTES)
+
+
+def count_old_bytes(tree: Tree, device: str) -> int:
+    """Those behind the header that are not 0."""
+    size = blockdev.size_bytes(tree, blockdev.kernel_name(tree, device))
+    pieces = (read_direct(device, offset, PIECE) for offset in range(0, size, PIECE))
+    first = next(pieces)[HEADER_AREA_BYTES:]
+    return sum(len(piece) - piece.count(0) for piece in (first, *pieces))
+
+
+def all_of(storage: Storage) -> int:
+    """Bytes of data of a replica that takes all that is or will be free."""
+    group = group_of(storage)
+    return group.free_bytes + group.reserved_bytes - DATA_OFFSET_BYTES
+
+
+@pytest.fixture
+def earlier_agent(tree: Tree, lvm: Lvm) -> None:
+    """It freed what it had not wiped, and knew nothing of the tag."""
+    left = lvm.ensure_logical_volume(GROUP, f"{OLD}_r0", SIZE, TAGS)
+    write_old(tree, blockdev.device_path(tree, left.number), 0)
+    lvm.remove_logical_volume(GROUP, left.name)
+    lvm._lvm("vgchange", "--deltag", "trilith.wiped", GROUP)
+
+
+@pytest.mark.usefixtures("earlier_agent")
+def test_what_an_earlier_agent_left_is_wiped_before_it_is_used(
+    tree: Tree, storage: Storage, wiping: Wiping, replicas: Replicas
+) -> None:
+    wiping.follow()
+    device = make(replicas, NEW, all_of(storage))
+    assert count_old_bytes(tree, device) == 0
+    replicas.remove(NEW, "r0")
+    assert group_of(storage).reserved_bytes == 0
+
+
+def test_not_one_old_byte_is_in_a_replica_made_right_after_one_was_deleted(
+    tree: Tree, storage: Storage, wiping: Wiping, replicas: Replicas
+) -> None:
+    wiping.follow()
+    use(tree, replicas, OLD, SIZE)
+    replicas.remove(OLD, "r0")
+    assert group_of(storage).reserved_bytes >= SIZE
+    device = make(replicas, NEW, all_of(storage))
+    assert count_old_bytes(tree, device) == 0
+    replicas.remove(NEW, "r0")
+
+
+def test_a_wipe_that_is_cut_short_is_taken_up_by_the_next_agent(
+    tree: Tree, machine: Machine, storage: OneDisk, replicas: Replicas
+) -> None:
+    """One piece is free, the next is zeroed and not cut off yet; the new agent finds a reboot's state."""
+    use(tree, replicas, OLD, SIZE)
+    replicas.remove(OLD, "r0")
+    interrupted = Wiper(machine, storage, group_of(storage))
+    interrupted.want(object(), group_of(storage).free_bytes + MIB)
+    while group_of(storage).reserved_bytes > SIZE:
+        interrupted.step()
+    interrupted.step()
+    for dirty in storage.list_dirty(GROUP):
+        storage._lvm._lvm("lvchange", "-an", f"{GROUP}/{dirty.name}")
+    later = OneDisk(tree, group_of(storage).disk)
+    assert group_of(later) == group_of(storage)
+    assert group_of(later).reserved_bytes
+    next_wiping = Wiping(machine, later)
+    next_wiping.follow()
+    device = make(Replicas(machine, later, next_wiping), NEW, all_of(later))
+    assert count_old_bytes(tree, device) == 0
+    Replicas(machine, later, next_wiping).remove(NEW, "r0")
+    next_wiping.stop()
+    storage._read((group_of(storage).disk,))
