@@ -222,7 +222,7 @@ ls -d /sys/block/md_* 2>/dev/null
 grep -l trilith- /sys/block/dm-*/dm/name 2>/dev/null
 grep -l trilith /sys/class/nvme/*/subsysnqn 2>/dev/null
 grep /dev/md_ /proc/mounts
-cat /sys/block/dm-*/dm/name 2>/dev/null
+cat /sys/block/dm-*/dm/name 2>/dev/null | grep -v -e -dirty_
 true
 """
 

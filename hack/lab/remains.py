@@ -16,7 +16,7 @@ cat /sys/class/nvme/*/subsysnqn | grep trilith
 grep -e /dev/md -e /run/pods /proc/mounts
 true
 """
-_LOGICAL_VOLUMES = "cat /sys/block/dm-*/dm/name | grep ^trilith_ | sed -e 's/.*-//'; true"
+_LOGICAL_VOLUMES = "cat /sys/block/dm-*/dm/name | grep ^trilith_ | sed -e 's/.*-//' | grep -v ^dirty_; true"
 _SETTLED = {Attachment.DETACHED, Attachment.ATTACHED}
 
 

@@ -79,6 +79,7 @@ class Storage:
         self._groups: tuple[lvm_report.VolumeGroup, ...] = ()
         self._sizes: dict[tuple[str, str], int] = {}  # bytes, by group and logical volume
         self._places: dict[tuple[str, str], Place] = {}
+        self._unsettled: set[str] = set()  # groups that the wiper may or may not have changed
         self._read(self._candidates())
         self._activate()
 
@@ -248,7 +249,10 @@ class Storage:
 
     def remove_volume(self, place: Place) -> None:
         """Only what holds nothing but zeroes."""
-        self.cut(place.volume_group, logical_volume_name(*_ids(place)), 0)
+        with self._lock, self._sure():
+            name = logical_volume_name(*_ids(place))
+            self._lvm.remove_logical_volume(place.volume_group, name)
+            self._resized(place.volume_group, name, 0)
 
     def discard_volume(self, place: Place) -> None:
         """It is a replica no more, and is to be wiped."""
@@ -270,12 +274,14 @@ class Storage:
 
         The tag comes last: until then nothing of the group is free. Repeatable.
         """
-        with self._lock, self._sure():
+        with self._lock, self._settled(group):
             home = self._get_group(group)
             if _WIPED_TAG in home.tags:
                 return
             if home.free_bytes:
-                self._create(home, new_dirty_name(), home.free_bytes)
+                name = new_dirty_name()
+                self._lvm.create_logical_volume(home, name, home.free_bytes, frozenset({_TAG}))
+                self._resized(group, name, home.free_bytes)
             self._lvm.add_tag(group, _WIPED_TAG)
             self._groups = tuple(
                 replace(each, tags=each.tags | {_WIPED_TAG}) if each.name == group else each
@@ -283,13 +289,32 @@ class Storage:
             )
 
     def cut(self, group: str, name: str, size_bytes: int) -> None:
-        """All behind the first `size_bytes` of a logical volume is free; it must be zeroes, and stable."""
-        with self._lock, self._sure():
+        """All behind the first `size_bytes` of a dirty volume is free; it must be zeroes, and stable."""
+        with self._lock, self._settled(group):
             if size_bytes:
                 self._lvm.reduce(group, name, size_bytes)
             else:
                 self._lvm.remove_logical_volume(group, name)
             self._resized(group, name, size_bytes)
+
+    @contextmanager
+    def _settled(self, group: str) -> Iterator[None]:
+        """Around what the wiper does: after a failure this group alone is read anew, as soon as it can be.
+
+        Nobody asked for it, so a disk that errs for a moment must not cost more than that.
+        """
+        if group in self._unsettled:
+            self._read_again(group)
+        self._unsettled.add(group)
+        yield
+        self._unsettled.discard(group)
+
+    def _read_again(self, group: str) -> None:
+        found = self._lvm.get_volume_group(group)
+        volumes = (v for v in self._lvm.list_logical_volumes() if v.group == group and _TAG in v.tags)
+        self._groups = tuple(found if each.name == group else each for each in self._groups)
+        others = {key: size for key, size in self._sizes.items() if key[0] != group}
+        self._learn(others | {(group, volume.name): volume.size_bytes for volume in volumes})
 
 
 def pool_of(group: lvm_report.VolumeGroup) -> str:

@@ -1,7 +1,9 @@
 """Old bytes on a real disk: of a replica that was deleted, of an earlier agent's, of a wipe cut short."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,6 @@ from replication.agent.machine import Machine
 from replication.agent.replicas import Replicas
 from replication.agent.storage import Storage
 from replication.agent.wiping import Wiper, Wiping
-from replication.clock import SystemClock
 from replication.kernel import blockdev
 from replication.kernel.direct import read_direct, write_direct
 from replication.kernel.lvm import Lvm
@@ -19,7 +20,7 @@ from replication.kernel.sysfs import Tree
 from replication.layout import DATA_OFFSET_BYTES, HEADER_AREA_BYTES
 from replication.model import MIB, PrepareSpec, ReplicaSpec, VolumeGroup
 from tests.root.conftest import TAGS
-from tests.root.stand import wait
+from tests.root.stand import CLOCK, wait
 from tests.unit.agent.fake_machine import fake_machine
 
 pytestmark = pytest.mark.root
@@ -34,7 +35,7 @@ class OneDisk(Storage):
 
     def __init__(self, tree: Tree, disk: str) -> None:
         self._disk = disk
-        super().__init__(tree, run, SystemClock())
+        super().__init__(tree, run, CLOCK)
 
     def _candidates(self) -> tuple[str, ...]:
         return (self._disk,)
@@ -129,9 +130,12 @@ def test_not_one_old_byte_is_in_a_replica_made_right_after_one_was_deleted(
 ) -> None:
     wiping.follow()
     use(tree, replicas, OLD, SIZE)
-    replicas.remove(OLD, "r0")
+    deleted = timed(lambda: replicas.remove(OLD, "r0"))
     assert group_of(storage).reserved_bytes >= SIZE
+    begun = CLOCK.now()
     device = make(replicas, NEW, all_of(storage))
+    waited = CLOCK.now() - begun
+    print(f"deleted in {deleted:.2f} s; the next one, made of what was wiped for it, in {waited:.2f} s")
     assert count_old_bytes(tree, device) == 0
     replicas.remove(NEW, "r0")
 
@@ -159,3 +163,44 @@ def test_a_wipe_that_is_cut_short_is_taken_up_by_the_next_agent(
     Replicas(machine, later, next_wiping).remove(NEW, "r0")
     next_wiping.stop()
     storage._read((group_of(storage).disk,))
+
+
+@pytest.fixture
+def huge(tmp_path: Path) -> Iterator[str]:
+    """A disk of 2 TiB in a file without content, so that all of it is wiped."""
+    run(("modprobe", "loop"), timeout=20)
+    with (tmp_path / "disk").open("wb") as file:
+        file.truncate(2 << 40)
+    disk = run(("losetup", "--find", "--show", str(tmp_path / "disk")), timeout=20).strip()
+    lvm = Lvm(run, (disk,))
+    lvm.ensure_volume_group("huge", disk, TAGS | {"trilith.wiped"})
+    yield disk
+    for left in lvm.list_logical_volumes():
+        lvm.remove_logical_volume("huge", left.name)
+    lvm.remove_volume_group("huge")
+    run(("losetup", "--detach", disk), timeout=20)
+
+
+def timed(act: Callable[[], object]) -> float:
+    begun = CLOCK.now()
+    act()
+    return CLOCK.now() - begun
+
+
+def test_a_replica_of_a_tebibyte_comes_and_goes_as_quickly_as_a_small_one(
+    tree: Tree, machine: Machine, huge: str
+) -> None:
+    storage = OneDisk(tree, huge)
+    replicas = Replicas(machine, storage, Wiping(machine, storage))
+    made, gone = {}, {}
+    for number, size in enumerate((256 * MIB, 1 << 40)):
+        spec = ReplicaSpec(f"v{number}", "r0", "huge", size, 1 << 26)
+        made[size] = timed(partial(replicas.ensure, spec))
+        replicas.prepare(PrepareSpec(spec.volume_id, "r0", 1, 1, None))
+        gone[size] = timed(partial(replicas.remove, spec.volume_id, "r0"))
+    small, large = made
+    print(f"made in {made[small]:.2f} s and, of 1 TiB, {made[large]:.2f} s")
+    print(f"deleted in {gone[small]:.2f} s and, of 1 TiB, {gone[large]:.2f} s")
+    assert made[large] < 2 * made[small] + 1
+    assert gone[large] < 2 * gone[small] + 1
+    assert group_of(storage).reserved_bytes > large

@@ -220,3 +220,29 @@ def test_what_was_not_renamed_is_still_a_replica(storage: Storage, node: Node) -
     with pytest.raises(CommandFailed):
         storage.discard_volume(made)
     assert storage.find_place(VOLUME, REPLICA) == made
+
+
+def test_a_cut_that_fails_on_a_disk_that_errs_costs_no_knowledge(storage: Storage, node: Node) -> None:
+    """Neither of its replicas nor, when it answers again, of what the cut did."""
+    group = group_of(storage)
+    kept = storage.ensure_volume(VOLUME, REPLICA, group, 100 * MIB)
+    storage.discard_volume(storage.ensure_volume(VOLUME, "r1", group, 100 * MIB))
+    (dirty,) = storage.list_dirty(group)
+    reduce = node.lvm._lvreduce
+
+    def late(words: list[str]) -> str:
+        reduce(words)
+        raise CommandFailed(("lvreduce",), 5, "late")
+
+    node.lvm._lvreduce = late  # type: ignore[method-assign]
+    lost = node.lvm.groups
+    with pytest.raises(CommandFailed):
+        storage.cut(group, dirty.name, 40 * MIB)
+    node.lvm.groups = {}
+    with pytest.raises(NotFound):
+        storage.doubt_free_space(group)
+    assert (storage.list_places(), storage.list_dirty(group)) == ((kept,), (dirty,))
+    node.lvm.groups = lost
+    storage.doubt_free_space(group)
+    assert [dirty.size_bytes for dirty in storage.list_dirty(group)] == [40 * MIB]
+    assert storage.list_places() == (kept,)
