@@ -21,11 +21,11 @@ from replication.model import GIB, MIB, VolumeGroup
 
 _log = logging.getLogger(__name__)
 
-PIECE_BYTES = 64 * MIB  # what a user's request may have to wait behind
+PIECE_BYTES = 16 * MIB  # what a user's request may have to wait behind
 SLICE_BYTES = GIB  # is cut off at once: each cut runs a program
 PATIENCE = 60.0  # seconds that a call waits for room; below any of their deadlines
-LOOK = 0.05  # seconds for which nobody may have used a disk that counts as idle
-BUSY_PAUSE = 1.0  # between two pieces on a disk that is used
+LOOK = 0.02  # seconds for which nobody may have used a disk that counts as idle
+BUSY_PAUSE = 0.25  # between two pieces on a disk that is used
 IDLE_PAUSE = 600.0
 RETRY_PAUSE = 10.0
 STEP_TIMEOUT = 20.0
@@ -183,9 +183,10 @@ class Wiper:
 class Wiping:
     """All wipers of this node."""
 
-    def __init__(self, machine: Machine, storage: Storage) -> None:
+    def __init__(self, machine: Machine, storage: Storage, zero: Zeroing = direct.zero_range) -> None:
         self._machine = machine
         self._storage = storage
+        self._zero = zero
         self._lock = threading.Lock()
         self._wipers: dict[str, Wiper] = {}
 
@@ -194,7 +195,7 @@ class Wiping:
         with self._lock:
             for group in self._storage.list_volume_groups():
                 if group.name not in self._wipers:
-                    self._wipers[group.name] = Wiper(self._machine, self._storage, group)
+                    self._wipers[group.name] = Wiper(self._machine, self._storage, group, self._zero)
                     self._wipers[group.name].start()
                 self._wipers[group.name].wake()
 

@@ -59,7 +59,7 @@ def wiping(machine: Machine, storage: Storage) -> Iterator[Wiping]:
     made = Wiping(machine, storage)
     yield made
     made.follow()
-    wait(lambda: group_of(storage).reserved_bytes == 0, "everything is wiped", timeout=100)
+    wait_until_wiped(storage)
     made.stop()
 
 
@@ -97,6 +97,10 @@ def count_old_bytes(tree: Tree, device: str) -> int:
     pieces = (read_direct(device, offset, PIECE) for offset in range(0, size, PIECE))
     first = next(pieces)[HEADER_AREA_BYTES:]
     return sum(len(piece) - piece.count(0) for piece in (first, *pieces))
+
+
+def wait_until_wiped(storage: Storage) -> None:
+    wait(lambda: group_of(storage).reserved_bytes == 0, "everything is wiped", timeout=100)
 
 
 def all_of(storage: Storage) -> int:
@@ -204,3 +208,31 @@ def test_a_replica_of_a_tebibyte_comes_and_goes_as_quickly_as_a_small_one(
     assert made[large] < 2 * made[small] + 1
     assert gone[large] < 2 * gone[small] + 1
     assert group_of(storage).reserved_bytes > large
+
+
+def test_who_uses_a_disk_that_is_being_wiped_waits_for_a_piece_at_most(
+    tree: Tree, lvm: Lvm, storage: Storage, wiping: Wiping, replicas: Replicas
+) -> None:
+    wiping.follow()
+    use(tree, replicas, OLD, 2 * SIZE)
+    wait_until_wiped(storage)
+    used = blockdev.device_path(tree, lvm.ensure_logical_volume(GROUP, "used", 16 * MIB, TAGS).number)
+    quiet = measure_writes(used)
+    replicas.remove(OLD, "r0")
+    wiped = measure_writes(used)
+    lvm.remove_logical_volume(GROUP, "used")
+    wait_until_wiped(storage)
+    storage._read((group_of(storage).disk,))
+    print(
+        f"mean and longest write: {quiet[0]:.4f} and {quiet[1]:.3f} s, while it is wiped "
+        f"{wiped[0]:.4f} and {wiped[1]:.3f} s"
+    )
+    assert wiped[1] < quiet[1] + 1
+
+
+def measure_writes(device: str) -> tuple[float, float]:
+    """Mean and longest, of 4 KiB each with its flush, in some seconds."""
+    took, until = [], CLOCK.now() + 6
+    while CLOCK.now() < until:
+        took.append(timed(lambda: write_direct(device, 0, bytes(4096))))
+    return sum(took) / len(took), max(took)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from replication.agent.wiping import (
     Zero,
     choose_step,
 )
+from replication.clock import SystemClock, wait_until
 from replication.errors import KernelError, NotWiped
 from replication.model import GIB, MIB
 from tests.unit.agent.fake_disk import DISK, Node
@@ -56,6 +58,13 @@ class Careful(Storage):
         size = self._sizes[group, name]
         assert set(range(size_bytes // MIB, size // MIB)) <= self._surface.zeroes[f"/dev/{group}/{name}"]
         super().cut(group, name, size_bytes)
+
+    def remove_pool(self, pool: str) -> None:
+        """What is given back need not be wiped."""
+        for group in self.list_volume_groups():
+            for dirty in self.list_dirty(group.name):
+                self._surface.zeroes[dirty.device] = set(range(dirty.size_bytes // MIB))
+        super().remove_pool(pool)
 
 
 @pytest.fixture
@@ -112,9 +121,10 @@ def test_what_is_cut_is_clean_and_everything_is_cut_in_the_end(size: int, lackin
 
 
 def test_who_waits_gets_what_is_lacking_and_need_not_wait_for_a_slice() -> None:
-    assert choose_step(8 * GIB, PIECE_BYTES, 40 * MIB) == Cut(8 * GIB - PIECE_BYTES)
-    assert choose_step(8 * GIB, PIECE_BYTES, 0) == Zero(8 * GIB - 2 * PIECE_BYTES, PIECE_BYTES)
-    assert choose_step(8 * GIB, PIECE_BYTES, 65 * MIB) == Zero(8 * GIB - 2 * PIECE_BYTES, PIECE_BYTES)
+    more = Zero(8 * GIB - 2 * PIECE_BYTES, PIECE_BYTES)
+    assert choose_step(8 * GIB, PIECE_BYTES, PIECE_BYTES) == Cut(8 * GIB - PIECE_BYTES)
+    assert choose_step(8 * GIB, PIECE_BYTES, PIECE_BYTES + 4 * MIB) == more
+    assert choose_step(8 * GIB, PIECE_BYTES, 0) == more
 
 
 def test_a_new_disk_is_wiped_and_free(wiper: Wiper, storage: Careful) -> None:
@@ -128,7 +138,7 @@ def test_a_wipe_that_is_interrupted_anywhere_resumes(
 ) -> None:
     """Another agent does not know what was clean, and finds what there is to do."""
     wiper.want(CALL, 200 * MIB)
-    surface.failing = 6
+    surface.failing = 20
     with pytest.raises(KernelError, match="errs"):
         wipe_all(wiper)
     free, reserved = room(storage)
@@ -194,3 +204,24 @@ def test_a_call_waits_for_room_and_not_for_ever(node: Node, storage: Careful) ->
     with pytest.raises(NotWiped, match="still to be wiped"):
         wiping.with_room(group.name, waits_until(node, 1000.0))
     assert node.time == pytest.approx(40.0 + PATIENCE, abs=0.2)
+
+
+def test_threads_wipe_what_comes_and_a_pool_can_go_and_come_back(
+    node: Node, storage: Careful, surface: Surface
+) -> None:
+    wiping = Wiping(replace(fake_machine(node), clock=node), storage, surface.zero)
+    wiping.follow()
+    for _ in range(2):
+        (group,) = storage.list_volume_groups()
+        make = partial(storage.ensure_volume, VOLUME, "r0", group.name, 100 * MIB)
+        storage.discard_volume(wiping.with_room(group.name, make))
+        wiping.wake(group.name)
+        wait_until(lambda: room(storage)[1] == 0, "all is wiped", timeout=20, clock=SystemClock())
+        assert room(storage) == (group.size_bytes, 0)
+        storage.discard_volume(make())
+        with wiping.paused("fast"):
+            storage.remove_pool("fast")
+        surface.zeroes.clear()
+        storage.ensure_pool("fast", (DISK,))
+        wiping.follow()
+    wiping.stop()

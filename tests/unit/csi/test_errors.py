@@ -17,6 +17,7 @@ EXPECTED = {
     errors.Conflict: grpc.StatusCode.ABORTED,
     errors.StaleEpoch: grpc.StatusCode.ABORTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.NotWiped: grpc.StatusCode.UNAVAILABLE,
     errors.TimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.DataLoss: grpc.StatusCode.DATA_LOSS,
