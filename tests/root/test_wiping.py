@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def count_old_bytes(tree: Tree, device: str) -> int:
     size = blockdev.size_bytes(tree, blockdev.kernel_name(tree, device))
     pieces = (read_direct(device, offset, PIECE) for offset in range(0, size, PIECE))
     first = next(pieces)[HEADER_AREA_BYTES:]
-    return sum(len(piece) - piece.count(0) for piece in (first, *pieces))
+    return sum(len(piece) - piece.count(0) for piece in chain((first,), pieces))
 
 
 def wait_until_wiped(storage: Storage) -> None:
