@@ -104,6 +104,10 @@ bench-health: setup ## REPETITIONS=3 of each death, copies, VOLUMES=100 watched;
 	@$(PYTHON) -m hack.bench.health --repetitions $(REPETITIONS) --alarm-minutes $(ALARM_MINUTES) \
 		--volumes $(VOLUMES) --memory $(MEMORY) $(PARTS)
 
+.PHONY: bench-scale
+bench-scale: setup-check ## the control plane with 500 simulated nodes and up to 20,000 volumes; or VOLUMES="100 1000"
+	@$(PYTHON) -m tests.scale $(if $(filter command line,$(origin VOLUMES)),--volumes $(VOLUMES))
+
 .PHONY: lab-shell
 lab-shell: setup ## an interactive prompt with NODES=3 DISKS=1 machines (root)
 	@$(PYTHON) -m hack.lab.shell --nodes $(NODES) --disks $(DISKS)

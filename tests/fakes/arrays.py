@@ -76,8 +76,10 @@ class FakeArray:
 class FakeReports:
     """A listener's stream; ends with Unavailable when its node falls silent."""
 
-    def __init__(self, node: MayFallSilent) -> None:
+    def __init__(self, node: MayFallSilent, poll: float = WATCH_POLL) -> None:
+        """`poll`: seconds after which silence, or the end, is noticed."""
         self._node = node
+        self._poll = poll
         self._closed = False
         self.queue: Queue[ArrayReport] = Queue()
 
@@ -89,7 +91,7 @@ class FakeReports:
             if self._node.silent:
                 raise Unavailable(f"node {self._node.name} does not answer")
             try:
-                return self.queue.get(timeout=WATCH_POLL)
+                return self.queue.get(timeout=self._poll)
             except Empty:
                 continue
         raise StopIteration

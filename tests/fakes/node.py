@@ -46,7 +46,7 @@ from replication.model import (
 )
 from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
-from tests.fakes.arrays import FakeArray, FakeExport, FakeReports, confirmed_health, is_local
+from tests.fakes.arrays import WATCH_POLL, FakeArray, FakeExport, FakeReports, confirmed_health, is_local
 from tests.fakes.disks import FakeDisks, Key
 
 
@@ -61,6 +61,7 @@ class FakeNode(FakeDisks):
     published: dict[Key, PublishSpec] = field(default_factory=dict)
     ailments: tuple[Ailment, ...] = ()  # of its storage
     has_workloads: bool = True
+    watch_poll: float = WATCH_POLL
     limits: dict[str, Limits] = field(default_factory=dict)
     rejoined: list[RejoinSpec] = field(default_factory=list)
     strays: list[Trace] = field(default_factory=list)  # made by hand
@@ -208,7 +209,7 @@ class FakeNode(FakeDisks):
 
     def watch(self) -> FakeReports:
         self._called("watch")
-        reports = FakeReports(self)
+        reports = FakeReports(self, self.watch_poll)
         with self._mutex:
             for array in self.arrays.values():
                 reports.queue.put(array.report())
@@ -359,9 +360,18 @@ class FakeNode(FakeDisks):
 class FakeCluster:
     """Nodes that reach each other."""
 
-    def __init__(self, names: list[str], name: str = "cluster", disk_bytes: int = 100 * GIB) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        name: str = "cluster",
+        disk_bytes: int = 100 * GIB,
+        watch_poll: float = WATCH_POLL,
+    ) -> None:
         self.name = name
-        self.nodes = {node: FakeNode(name=node, cluster=self, disk_bytes=disk_bytes) for node in names}
+        self.nodes = {
+            node: FakeNode(name=node, cluster=self, disk_bytes=disk_bytes, watch_poll=watch_poll)
+            for node in names
+        }
 
     def node(self, name: str) -> FakeNode:
         return self.nodes[name]
