@@ -3,18 +3,22 @@
 import dataclasses
 import json
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from enum import EnumType
+from functools import cache, partial
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from replication.errors import DataLoss
 
 T = TypeVar("T")
+Parse = Callable[[Any], Any]
+
+_to_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def encode(record: object) -> str:
     """A dataclass as compact JSON, its fields in order."""
-    return json.dumps(_plain(record), separators=(",", ":"), ensure_ascii=False)
+    return _to_text(_plain(record))
 
 
 def decode(kind: type[T], text: str, what: str) -> T:
@@ -23,7 +27,7 @@ def decode(kind: type[T], text: str, what: str) -> T:
     A missing field has its default: it was written before the field existed.
     """
     try:
-        record = _parse(kind, json.loads(text))
+        record = _parser(kind)(json.loads(text))  # type: ignore[arg-type]  # a type is hashable, whatever its instances are
     except (ValueError, TypeError) as error:
         raise DataLoss(f"{what} is damaged: {error}") from error
     if not isinstance(record, kind):
@@ -32,42 +36,73 @@ def decode(kind: type[T], text: str, what: str) -> T:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any field of a record
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return value
+    kind: Any = type(value)
+    names = _field_names(kind)
+    return {name: _plain(getattr(value, name)) for name in names} if names else value
 
 
-def _parse(kind: Any, raw: Any) -> Any:  # noqa: ANN401 - a type, and what json made of it
-    for fits, parse in _PARSERS:
+@cache
+def _field_names(kind: Hashable) -> tuple[str, ...]:
+    """None of what is no dataclass."""
+    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
+
+
+@cache
+def _parser(kind: Hashable) -> Parse:
+    """How what json made of a `kind` becomes one: found out once, since records are read by thousands."""
+    for fits, make in _MAKERS:
         if fits(kind):
-            return parse(kind, raw)
-    return _parse_scalar(kind, raw)
+            return make(kind)
+    return partial(_parse_scalar, kind)
 
 
-def _parse_record(kind: Any, raw: Any) -> Any:  # noqa: ANN401
+def _make_record_parser(kind: type) -> Parse:
+    return partial(_parse_record, kind, {name: _parser(hint) for name, hint in get_type_hints(kind).items()})
+
+
+def _parse_record(kind: type, parsers: Mapping[str, Parse], raw: Any) -> Any:  # noqa: ANN401
     if not isinstance(raw, dict):
         raise ValueError(f"{kind.__name__} is not an object")  # noqa: TRY004 - a damaged text, not a bug
-    hints = get_type_hints(kind)
-    unknown = sorted(set(raw) - set(hints))
-    if unknown:
+    if not raw.keys() <= parsers.keys():
+        unknown = sorted(raw.keys() - parsers.keys())
         raise ValueError(f"{kind.__name__} has unknown fields {', '.join(unknown)}")
-    return kind(**{name: _parse(hints[name], value) for name, value in raw.items()})
+    return kind(**{name: parsers[name](value) for name, value in raw.items()})
 
 
-def _parse_tuple(kind: Any, raw: Any) -> Any:  # noqa: ANN401
-    if not isinstance(raw, list):
-        raise ValueError(f"{raw!r} is not a list")  # noqa: TRY004
+def _make_tuple_parser(kind: Any) -> Parse:  # noqa: ANN401
     items = get_args(kind)
     if items[-1] is Ellipsis:
-        return tuple(_parse(items[0], value) for value in raw)
-    return tuple(_parse(item, value) for item, value in zip(items, raw, strict=True))
+        return partial(_parse_all, _parser(items[0]))
+    return partial(_parse_each, tuple(_parser(item) for item in items))
 
 
-def _parse_optional(kind: Any, raw: Any) -> Any:  # noqa: ANN401
+def _parse_all(parse: Parse, raw: Any) -> Any:  # noqa: ANN401
+    return tuple([parse(value) for value in _require_list(raw)])
+
+
+def _parse_each(parsers: tuple[Parse, ...], raw: Any) -> Any:  # noqa: ANN401
+    return tuple([parse(value) for parse, value in zip(parsers, _require_list(raw), strict=True)])
+
+
+def _require_list(raw: Any) -> list[Any]:  # noqa: ANN401
+    if not isinstance(raw, list):
+        raise ValueError(f"{raw!r} is not a list")  # noqa: TRY004
+    return raw
+
+
+def _make_optional_parser(kind: Any) -> Parse:  # noqa: ANN401
     (inner,) = (item for item in get_args(kind) if item is not type(None))
-    return None if raw is None else _parse(inner, raw)
+    return partial(_parse_optional, _parser(inner))
+
+
+def _parse_optional(parse: Parse, raw: Any) -> Any:  # noqa: ANN401
+    return None if raw is None else parse(raw)
+
+
+def _make_enum_parser(kind: Any) -> Parse:  # noqa: ANN401
+    return partial(_parse_enum, kind)
 
 
 def _parse_enum(kind: Any, raw: Any) -> Any:  # noqa: ANN401
@@ -75,16 +110,16 @@ def _parse_enum(kind: Any, raw: Any) -> Any:  # noqa: ANN401
 
 
 def _parse_scalar(kind: Any, raw: Any) -> Any:  # noqa: ANN401
+    if type(raw) is kind:
+        return raw
     if kind is float and type(raw) is int:
         return float(raw)
-    if type(raw) is not kind:
-        raise ValueError(f"{raw!r} is not {kind.__name__}")
-    return raw
+    raise ValueError(f"{raw!r} is not {kind.__name__}")
 
 
-_PARSERS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Any], Any]], ...] = (
-    (dataclasses.is_dataclass, _parse_record),
-    (lambda kind: get_origin(kind) is tuple, _parse_tuple),
-    (lambda kind: get_origin(kind) is types.UnionType, _parse_optional),
-    (lambda kind: isinstance(kind, EnumType), _parse_enum),
+_MAKERS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Parse]], ...] = (
+    (dataclasses.is_dataclass, _make_record_parser),
+    (lambda kind: get_origin(kind) is tuple, _make_tuple_parser),
+    (lambda kind: get_origin(kind) is types.UnionType, _make_optional_parser),
+    (lambda kind: isinstance(kind, EnumType), _make_enum_parser),
 )
