@@ -80,9 +80,10 @@ class Attaching:
         self.bound(volume)
         boot = self._find_boot(volume, prepared)
         self._records.change(
-            volume.id, lambda v: replace(insync.finish_attach(v, volume.epoch), consumer_boot=boot)
+            volume.id,
+            lambda v: replace(insync.finish_attach(v, volume.epoch), consumer_boot=boot),
+            ("attached", f"to node {volume.consumer} as {device}, epoch {volume.epoch}"),
         )
-        self._records.tell(volume, "attached", f"to node {volume.consumer} as {device}, epoch {volume.epoch}")
         return device
 
     def bound(self, volume: Volume) -> None:

@@ -47,9 +47,12 @@ class Detaching:
 
     def _end(self, volume: Volume, *, clean: bool) -> None:
         self._executor.release_all(volume)
-        self._records.change(volume.id, lambda v: insync.finish_detach(v, volume.epoch, clean=clean))
         how = "" if clean else "; its array was gone already, so a resync is owed"
-        self._records.tell(volume, "detached", f"from node {volume.consumer}, epoch {volume.epoch}{how}")
+        self._records.change(
+            volume.id,
+            lambda v: insync.finish_detach(v, volume.epoch, clean=clean),
+            ("detached", f"from node {volume.consumer}, epoch {volume.epoch}{how}"),
+        )
 
     def _answers(self, volume: Volume) -> bool:
         return not errors_of(self._executor.describe([str(volume.consumer)]))

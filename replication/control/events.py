@@ -17,12 +17,21 @@ class Events:
         self._clock = clock
 
     def write(self, subject: str, kind: str, message: str) -> None:
-        logger.info("%s: %s", kind, message)
+        event = self.make(subject, kind, message)
+        log(event)
         try:
-            self._store.add_event(Event(self._clock.wall(), subject, kind, message))
+            self._store.add_event(event)
         except TrilithError as error:
             logger.warning("event not kept: %s", error)
+
+    def make(self, subject: str, kind: str, message: str) -> Event:
+        """One that happens now, to be kept together with what it tells of."""
+        return Event(self._clock.wall(), subject, kind, message)
 
     def list(self, subject: str | None = None, limit: int = 100) -> tuple[Event, ...]:
         """The newest first."""
         return self._store.list_events(subject, limit)
+
+
+def log(event: Event) -> None:
+    logger.info("%s: %s", event.kind, event.message)

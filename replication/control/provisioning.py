@@ -54,9 +54,8 @@ class Provisioning:
         if errors:
             self._give_up(volume)
             raise _worst(f"volume {volume.name} was not made", volume, errors)
-        ready = self._records.change(volume.id, lifecycle.finish_create).volume
-        self._records.tell(ready, "created", f"{ready.replica_count} x {ready.size_bytes} bytes")
-        return ready
+        told = ("created", f"{volume.replica_count} x {volume.size_bytes} bytes")
+        return self._records.change(volume.id, lifecycle.finish_create, told).volume
 
     def delete(self, volume_id: str) -> None:
         """Unavailable names the nodes that do not answer; the volume stays DELETING until they do."""
@@ -64,8 +63,7 @@ class Provisioning:
         errors = self._executor.remove_replicas(deleting.volume)
         if errors:
             raise _worst(f"volume {deleting.volume.name} is not removed everywhere", deleting.volume, errors)
-        self._records.store.remove_volume(volume_id, deleting.version)
-        self._records.tell(deleting.volume, "deleted", "all replicas are removed")
+        self._records.remove(deleting, ("deleted", "all replicas are removed"))
 
     def expand(self, volume_id: str, size_bytes: int) -> Volume:
         begun = self._records.change(volume_id, lambda v: lifecycle.begin_expand(v, size_bytes)).volume

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from replication.clock import Clock
-from replication.control.events import Events
+from replication.control.events import Events, log
 from replication.control.insync import stamp
-from replication.control.store.base import Store
+from replication.control.store.base import Event, Store
 from replication.errors import Conflict
-from replication.model import Versioned, Volume
+from replication.model import Replica, ReplicaState, Versioned, Volume
 
 PATIENCE = 10.0  # for another operation on the same volume, before Conflict is raised
 
@@ -27,9 +27,12 @@ class Records:
     def get(self, volume_id: str) -> Versioned:
         return self.store.get_volume(volume_id)
 
-    def change(self, volume_id: str, step: Callable[[Volume], Volume]) -> Versioned:
+    def change(
+        self, volume_id: str, step: Callable[[Volume], Volume], told: tuple[str, str] | None = None
+    ) -> Versioned:
         """The record after `step`, which may run several times; unchanged when it changes nothing.
 
+        `told`, kind and message of an event, is kept with the change, as are those about replicas' states.
         Every Conflict of a swap means that another swap succeeded, so this ends.
         """
         while True:
@@ -37,12 +40,20 @@ class Records:
             after = stamp(found.volume, step(found.volume), self.clock.wall(), found.version + 1)
             if after == found.volume:
                 return found
+            events = self._make_events(found.volume, after, told)
             try:
-                swapped = self.store.swap_volume(after, found.version)
+                swapped = self.store.swap_volume(after, found.version, events)
             except Conflict:
                 continue
-            self._tell(found.volume, after)
+            for event in events:
+                log(event)
             return swapped
+
+    def remove(self, record: Versioned, told: tuple[str, str]) -> None:
+        """Conflict unless the record is still this one. Nothing to do when it is gone."""
+        event = self._make_event(record.volume, *told)
+        self.store.remove_volume(record.volume.id, record.version, (event,))
+        log(event)
 
     def lock(self, volume_id: str, operation: str, timeout: float = PATIENCE) -> AbstractContextManager[None]:
         """Operations exclude each other by it. Losing and recovering replicas never take it."""
@@ -50,12 +61,22 @@ class Records:
 
     def tell(self, volume: Volume, kind: str, message: str) -> None:
         """An event about the volume; logged only, when the store does not take it."""
-        self._events.write(volume.id, kind, f"{volume.name}: {message}")
+        self._events.write(volume.id, kind, _about(volume, message))
 
-    def _tell(self, before: Volume, after: Volume) -> None:
+    def _make_events(self, before: Volume, after: Volume, told: tuple[str, str] | None) -> tuple[Event, ...]:
         states = {r.id: r.state for r in before.replicas}
-        for replica in after.replicas:
-            if states.get(replica.id) is not replica.state:
-                where = f"replica {replica.id} on node {replica.node}"
-                how = "" if replica.state == "in_sync" else f" (to be copied: {replica.copy})"
-                self.tell(after, replica.state, f"{where} is {replica.state}{how}, epoch {after.epoch}")
+        changed = (r for r in after.replicas if states.get(r.id) is not r.state)
+        words = [(replica.state, _describe(replica, after.epoch)) for replica in changed]
+        return tuple(self._make_event(after, *each) for each in (*words, *([told] if told else [])))
+
+    def _make_event(self, volume: Volume, kind: str, message: str) -> Event:
+        return self._events.make(volume.id, kind, _about(volume, message))
+
+
+def _about(volume: Volume, message: str) -> str:
+    return f"{volume.name}: {message}"
+
+
+def _describe(replica: Replica, epoch: int) -> str:
+    how = "" if replica.state is ReplicaState.IN_SYNC else f" (to be copied: {replica.copy})"
+    return f"replica {replica.id} on node {replica.node} is {replica.state}{how}, epoch {epoch}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from replication.control import insync
 from replication.control.control import Control, build_control
 from replication.control.reconciler import Reconciler
+from replication.control.store.base import Event
 from replication.control.store.memory import MemoryStore
 from replication.control.volumes import VolumeRequest
 from replication.errors import TimedOut, TrilithError, Unavailable
@@ -34,10 +35,10 @@ class Absent(MemoryStore):
 
     away = False
 
-    def swap_volume(self, volume: Volume, expected_version: int) -> Versioned:
+    def swap_volume(self, volume: Volume, expected_version: int, events: tuple[Event, ...] = ()) -> Versioned:
         if self.away:
             raise Unavailable("the store is away")
-        return super().swap_volume(volume, expected_version)
+        return super().swap_volume(volume, expected_version, events)
 
 
 @dataclass

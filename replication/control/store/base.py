@@ -32,12 +32,15 @@ class Store(Protocol):
         """The cluster's identifier, made when the store was."""
 
     def add_volume(self, volume: Volume) -> Versioned:
-        """AlreadyExists when its id or its name is taken."""
+        """AlreadyExists when its id or its name is taken. An id is never given to another volume later."""
 
-    def swap_volume(self, volume: Volume, expected_version: int) -> Versioned:
-        """Conflict unless the record still has `expected_version`; NotFound when it is gone."""
+    def swap_volume(self, volume: Volume, expected_version: int, events: tuple[Event, ...] = ()) -> Versioned:
+        """Conflict unless the record still has `expected_version`; NotFound when it is gone.
 
-    def remove_volume(self, volume_id: str, expected_version: int) -> None:
+        `events` are kept in the same go, but a swap does not fail for want of them.
+        """
+
+    def remove_volume(self, volume_id: str, expected_version: int, events: tuple[Event, ...] = ()) -> None:
         """Conflict unless the record still has `expected_version`. Nothing to do when it is gone."""
 
     def get_volume(self, volume_id: str) -> Versioned: ...

@@ -40,21 +40,23 @@ class MemoryStore:
             self._volumes[volume.id] = Versioned(volume, 1)
             return self._volumes[volume.id]
 
-    def swap_volume(self, volume: Volume, expected_version: int) -> Versioned:
+    def swap_volume(self, volume: Volume, expected_version: int, events: tuple[Event, ...] = ()) -> Versioned:
         with self._mutex:
             current = self._volumes.get(volume.id)
             if current is None:
                 raise NotFound(f"no volume {volume.id}")
             _require_version(current, expected_version)
             self._volumes[volume.id] = Versioned(volume, expected_version + 1)
+            self._events.extendleft(events)
             return self._volumes[volume.id]
 
-    def remove_volume(self, volume_id: str, expected_version: int) -> None:
+    def remove_volume(self, volume_id: str, expected_version: int, events: tuple[Event, ...] = ()) -> None:
         with self._mutex:
             current = self._volumes.get(volume_id)
             if current is not None:
                 _require_version(current, expected_version)
                 del self._volumes[volume_id]
+                self._events.extendleft(events)
 
     def get_volume(self, volume_id: str) -> Versioned:
         with self._mutex:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from replication.errors import FailedPrecondition, Unsupported
 
-VERSION = 1
+VERSION = 2
 
-_TABLES = """
+_FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE volumes (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, record TEXT NOT NULL
@@ -21,6 +21,21 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_subject ON events (subject, number)
 """
+_COUNT = """
+CREATE TRIGGER {table}_{act} AFTER {act} ON {table}
+BEGIN UPDATE changes SET count = count + 1 WHERE subject = '{table}'; END
+"""
+_COUNTED = (
+    "CREATE TABLE changes (subject TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT",
+    "INSERT INTO changes (subject, count) VALUES ('named', 0), ('volumes', 0)",
+    *(
+        _COUNT.format(table=table, act=act)
+        for table in ("named", "volumes")
+        for act in ("INSERT", "UPDATE", "DELETE")
+    ),
+)
+_STEPS: tuple[tuple[str, ...], ...] = (tuple(_FIRST.split(";")), _COUNTED)
+"""What makes each version of the one before it. Changes are counted for those who remember what they read."""
 
 
 def check_schema(db: sqlite3.Connection, path: Path) -> int:
@@ -35,11 +50,14 @@ def check_schema(db: sqlite3.Connection, path: Path) -> int:
 
 def ensure_schema(db: sqlite3.Connection, path: Path, cluster: str) -> None:
     """Within a transaction."""
-    if check_schema(db, path) == VERSION:
+    found = check_schema(db, path)
+    if found == VERSION:
         return
-    for statement in _TABLES.split(";"):
-        db.execute(statement)
-    db.execute("INSERT INTO meta (key, value) VALUES ('cluster', ?)", (cluster,))
+    for step in _STEPS[found:]:
+        for statement in step:
+            db.execute(statement)
+    if found == 0:
+        db.execute("INSERT INTO meta (key, value) VALUES ('cluster', ?)", (cluster,))
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -3,10 +3,12 @@
 Every swap is on the disk before it returns (WAL, synchronous=FULL): what is recorded must survive a crash.
 """
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,15 +19,23 @@ from replication.control.store.base import EVENTS_KEPT, Event
 from replication.control.store.codec import decode, encode
 from replication.control.store.faults import explained
 from replication.control.store.locks import FileLocks
+from replication.control.store.remembered import (
+    RememberedNamed,
+    RememberedVolumes,
+    refresh_named,
+    refresh_volumes,
+)
 from replication.control.store.schema import check_schema, ensure_schema, read_cluster
-from replication.errors import AlreadyExists, Conflict, NotFound
+from replication.errors import AlreadyExists, Conflict, NotFound, Unavailable
 from replication.model import Node, Pool, Versioned, Volume
 
 BUSY_SECONDS = 5.0
 IDLE_CONNECTIONS = 4
 TRIMMED_EVERY = 100  # events, so that not every one pays for a count
 
-Named = TypeVar("Named", Node, Pool, Cordon)
+Named = TypeVar("Named", Node, Pool, Cordon, Settings)
+
+logger = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -38,7 +48,10 @@ class SqliteStore:
         self._path = directory / "state.db"
         self._busy_seconds = busy_seconds
         self._mutex = threading.Lock()
+        self._turn = threading.Lock()  # to write: SQLite lets threads that wait sleep for up to 0.1 s
         self._idle: list[sqlite3.Connection] = []
+        self._named = RememberedNamed()
+        self._volumes = RememberedVolumes()
         self._locks = FileLocks(directory / "locks", clock)
         with explained(self._path):
             (directory / "locks").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -58,20 +71,22 @@ class SqliteStore:
             db.execute("INSERT INTO volumes (id, name, version, record) VALUES (?, ?, ?, ?)", row)
         return Versioned(volume, 1)
 
-    def swap_volume(self, volume: Volume, expected_version: int) -> Versioned:
+    def swap_volume(self, volume: Volume, expected_version: int, events: tuple[Event, ...] = ()) -> Versioned:
         row = (expected_version + 1, volume.name, encode(volume), volume.id, expected_version)
         with explained(self._path), self._writing() as db:
             update = "UPDATE volumes SET version = ?, name = ?, record = ? WHERE id = ? AND version = ?"
             if db.execute(update, row).rowcount == 0:
                 raise _refused_swap(db, volume.id, expected_version)
+            _add_on_the_way(db, events)
         return Versioned(volume, expected_version + 1)
 
-    def remove_volume(self, volume_id: str, expected_version: int) -> None:
+    def remove_volume(self, volume_id: str, expected_version: int, events: tuple[Event, ...] = ()) -> None:
         with explained(self._path), self._writing() as db:
             version = _version(db, volume_id)
             if version not in {None, expected_version}:
                 raise Conflict(f"volume {volume_id} has version {version} by now, not {expected_version}")
-            db.execute("DELETE FROM volumes WHERE id = ?", (volume_id,))
+            if db.execute("DELETE FROM volumes WHERE id = ?", (volume_id,)).rowcount:
+                _add_on_the_way(db, events)
 
     def get_volume(self, volume_id: str) -> Versioned:
         rows = self._read("SELECT id, version, record FROM volumes WHERE id = ?", (volume_id,))
@@ -84,8 +99,10 @@ class SqliteStore:
         return self._versioned(rows[0]) if rows else None
 
     def list_volumes(self) -> tuple[Versioned, ...]:
-        rows = self._read("SELECT id, version, record FROM volumes ORDER BY name", ())
-        return tuple(self._versioned(row) for row in rows)
+        """What has not changed since the last time is not parsed again."""
+        with explained(self._path), self._connected() as db:
+            self._volumes = known = refresh_volumes(db, self._volumes, self._versioned)
+        return known.by_name
 
     def list_volumes_after(self, volume_id: str, count: int) -> tuple[Versioned, ...]:
         query = "SELECT id, version, record FROM volumes WHERE id > ? ORDER BY id LIMIT ?"
@@ -122,9 +139,7 @@ class SqliteStore:
         return self._list("pool", Pool)
 
     def get_settings(self, name: str) -> Settings:
-        rows = self._read("SELECT record FROM named WHERE kind = 'settings' AND name = ?", (name,))
-        what = f"settings {name!r} in {self._path}"
-        return decode(Settings, str(rows[0][0]), what) if rows else Settings(name)
+        return self._find("settings", Settings, name) or Settings(name)
 
     def put_settings(self, settings: Settings) -> None:
         self._put("settings", settings)
@@ -139,12 +154,8 @@ class SqliteStore:
         return self._list("cordon", Cordon)
 
     def add_event(self, event: Event) -> None:
-        row = (event.time, event.subject, event.kind, event.message)
         with explained(self._path), self._writing() as db:
-            insert = "INSERT INTO events (time, subject, kind, message) VALUES (?, ?, ?, ?)"
-            number = db.execute(insert, row).lastrowid or 0
-            if number % TRIMMED_EVERY == 0:
-                db.execute("DELETE FROM events WHERE number <= ?", (number - EVENTS_KEPT,))
+            _add_event(db, event)
 
     def list_events(self, subject: str | None, limit: int) -> tuple[Event, ...]:
         query = "SELECT time, subject, kind, message FROM events WHERE ?1 IS NULL OR subject = ?1"
@@ -192,7 +203,7 @@ class SqliteStore:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, that nobody else writes during. Rolled back when anything raises."""
-        with self._connected() as db:
+        with self._my_turn(), self._connected() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -201,6 +212,15 @@ class SqliteStore:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=self._busy_seconds):
+            raise Unavailable(f"state store {self._path} is locked by another thread: try again")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _read(self, query: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
         with explained(self._path), self._connected() as db:
@@ -221,7 +241,7 @@ class SqliteStore:
             if row[0] != encode(item):
                 raise AlreadyExists(f"a different {kind} {item.name} exists: {row[0]}")
 
-    def _put(self, kind: str, item: Settings | Cordon) -> None:
+    def _put(self, kind: str, item: Named) -> None:
         with explained(self._path), self._writing() as db:
             put = "INSERT OR REPLACE INTO named (kind, name, record) VALUES (?, ?, ?)"
             db.execute(put, (kind, item.name, encode(item)))
@@ -237,14 +257,41 @@ class SqliteStore:
             db.execute("DELETE FROM named WHERE kind = ? AND name = ?", (kind, name))
 
     def _get(self, kind: str, of: type[Named], name: str) -> Named:
-        rows = self._read("SELECT record FROM named WHERE kind = ? AND name = ?", (kind, name))
-        if not rows:
+        found = self._find(kind, of, name)
+        if found is None:
             raise NotFound(f"no {kind} {name}")
-        return decode(of, str(rows[0][0]), f"record of {kind} {name} in {self._path}")
+        return found
+
+    def _find(self, kind: str, of: type[Named], name: str) -> Named | None:
+        return self._refresh_named().find(kind, name, partial(self._parse_named, kind, of))
 
     def _list(self, kind: str, of: type[Named]) -> tuple[Named, ...]:
-        rows = self._read("SELECT record, name FROM named WHERE kind = ? ORDER BY name", (kind,))
-        return tuple(decode(of, str(row[0]), f"record of {kind} {row[1]} in {self._path}") for row in rows)
+        return self._refresh_named().list(kind, partial(self._parse_named, kind, of))
+
+    def _refresh_named(self) -> RememberedNamed:
+        with explained(self._path), self._connected() as db:
+            self._named = known = refresh_named(db, self._named)
+        return known
+
+    def _parse_named(self, kind: str, of: type[Named], name: str, text: str) -> Named:
+        return decode(of, text, f"record of {kind} {name} in {self._path}")
+
+
+def _add_event(db: sqlite3.Connection, event: Event) -> None:
+    row = (event.time, event.subject, event.kind, event.message)
+    insert = "INSERT INTO events (time, subject, kind, message) VALUES (?, ?, ?, ?)"
+    number = db.execute(insert, row).lastrowid or 0
+    if number % TRIMMED_EVERY == 0:
+        db.execute("DELETE FROM events WHERE number <= ?", (number - EVENTS_KEPT,))
+
+
+def _add_on_the_way(db: sqlite3.Connection, events: tuple[Event, ...]) -> None:
+    """With a change of a record, which matters more: one wait for the disk serves both."""
+    try:
+        for event in events:
+            _add_event(db, event)
+    except sqlite3.Error as error:
+        logger.warning("events not kept: %s", error)
 
 
 def _version(db: sqlite3.Connection, volume_id: str) -> int | None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from replication.clock import SystemClock
 from replication.control.cordons import Cordon
 from replication.control.insync import lose
 from replication.control.settings import CLUSTER, Settings
@@ -19,7 +18,6 @@ from replication.control.store import sqlite as sqlite_module
 from replication.control.store.base import Event, Store
 from replication.control.store.codec import decode, encode
 from replication.control.store.memory import MemoryStore
-from replication.control.store.sqlite import SqliteStore
 from replication.errors import (
     AlreadyExists,
     Conflict,
@@ -32,10 +30,7 @@ from replication.errors import (
 )
 from replication.model import Node, Pool, Volume
 from tests.unit.control.records import volume
-
-
-def open_sqlite(directory: Path, cluster: str = "cluster", busy_seconds: float = 5.0) -> SqliteStore:
-    return SqliteStore(directory, cluster, SystemClock(), busy_seconds)
+from tests.unit.control.sqlite_files import change, open_sqlite
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -238,8 +233,23 @@ def test_a_store_of_another_cluster_is_refused(tmp_path: Path) -> None:
 def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
     open_sqlite(tmp_path).close()
     change(tmp_path, "PRAGMA user_version = 7")
-    with pytest.raises(Unsupported, match="schema 7, this program knows 1"):
+    with pytest.raises(Unsupported, match="schema 7, this program knows 2"):
         open_sqlite(tmp_path)
+
+
+def test_events_are_kept_with_the_change_that_they_tell_of(store: Store) -> None:
+    first = store.add_volume(volume())
+    told = tuple(Event(float(number), "v0", "kind", str(number)) for number in range(2))
+    second = store.swap_volume(replace(first.volume, epoch=9), first.version, told)
+    assert [event.message for event in store.list_events("v0", 9)] == ["1", "0"]
+    late = (Event(9.0, "v0", "kind", "late"),)
+    for refused in (store.swap_volume, lambda v, n, e: store.remove_volume(v.id, n, e)):
+        with pytest.raises(Conflict):
+            refused(first.volume, first.version, late)
+    assert "late" not in {event.message for event in store.list_events("v0", 9)}
+    store.remove_volume("v0", second.version, late)
+    store.remove_volume("v0", second.version, late)
+    assert [event.message for event in store.list_events("v0", 9)] == ["late", "1", "0"]
 
 
 def test_a_file_that_is_no_database_is_data_loss(tmp_path: Path) -> None:
@@ -322,9 +332,3 @@ def test_threads_do_not_pile_up_open_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("record", [volume(), volume("irs", resync_source=None, created=3.0)])
 def test_records_survive_the_codec(record: Volume) -> None:
     assert decode(Volume, encode(record), "it") == record
-
-
-def change(directory: Path, statement: str, *parameters: str) -> None:
-    with sqlite3.connect(directory / "state.db") as connection:
-        connection.execute(statement, parameters)
-    connection.close()
