@@ -76,7 +76,8 @@ class Agent:
         self._flusher.stop()
         self._wiping.stop()
 
-    def describe(self) -> NodeFacts:
+    def describe(self, only: str | None = None) -> NodeFacts:
+        arrays = self._reports.list_all()
         return NodeFacts(
             node=self._machine.node,
             cluster=self._machine.cluster,
@@ -85,8 +86,8 @@ class Agent:
             authentication=self._machine.authentication,
             disks=self._storage.list_disks(),
             volume_groups=self._storage.list_volume_groups(),
-            replicas=self._replicas.list_facts(),
-            arrays=self._reports.list_all(),
+            replicas=self._replicas.list_facts() if only is None else (),
+            arrays=tuple(array for array in arrays if only in {None, array.volume_id}),
         )
 
     def ensure_disk_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:

@@ -55,7 +55,7 @@ class Detaching:
         )
 
     def _answers(self, volume: Volume) -> bool:
-        return not errors_of(self._executor.describe([str(volume.consumer)]))
+        return not errors_of(self._executor.sketch([str(volume.consumer)]))
 
     def _force(self, volume: Volume) -> None:
         """Record first; then one fenced replica of the old epoch is enough: its writes need the record."""

@@ -48,6 +48,10 @@ class Executor:
         """By node name."""
         return ask_all({name: partial(self._nodes.facts, name) for name in names}, timeout)
 
+    def sketch(self, names: Iterable[str], timeout: float = PATIENT_SECONDS) -> Answers[NodeFacts]:
+        """As `describe`, without replicas and arrays."""
+        return ask_all({name: partial(self._nodes.facts, name, only="") for name in names}, timeout)
+
     def ensure_replicas(self, volume: Volume) -> Answers[ReplicaFacts]:
         return _each(volume.replicas, partial(self.ensure_replica, volume), PATIENT_SECONDS)
 
@@ -123,12 +127,12 @@ class Executor:
 
     def find_array(self, volume: Volume) -> ArrayReport | None:
         """The consumer's array of the record's epoch, asked now."""
-        facts = self._nodes.facts(_consumer_of(volume))
+        facts = self._nodes.facts(_consumer_of(volume), only=volume.id)
         wanted = (volume.id, volume.epoch)
         return next((array for array in facts.arrays if (array.volume_id, array.epoch) == wanted), None)
 
     def boot_of_consumer(self, volume: Volume) -> str:
-        return self._nodes.facts(_consumer_of(volume)).boot_id
+        return self._nodes.facts(_consumer_of(volume), only="").boot_id
 
     def set_limits(self, volume: Volume) -> None:
         """Those that hold by its record, on its consumer."""

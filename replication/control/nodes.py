@@ -62,9 +62,9 @@ class Nodes:
             raise FailedPrecondition(f"node {name} is used by {', '.join(users)}")
         self._store.remove_node(name)
 
-    def facts(self, name: str) -> NodeFacts:
-        """Asked now. Unavailable when it does not answer."""
-        facts = self.to(name).describe()
+    def facts(self, name: str, only: str | None = None) -> NodeFacts:
+        """Asked now; `only` is NodeApi.describe's. Unavailable when it does not answer."""
+        facts = self.to(name).describe(only)
         self._authentication[name] = (self._clock.now(), facts.authentication)
         return facts
 
@@ -83,7 +83,7 @@ class Nodes:
         known = self._authentication.get(name)
         if known is not None and self._clock.now() - known[0] < AUTHENTICATION_KNOWN_FOR:
             return known[1]
-        return self.facts(name).authentication
+        return self.facts(name, only="").authentication
 
     def _users(self, name: str) -> builtins.list[str]:
         pools = [f"pool {pool.name}" for pool in self._store.list_pools() if name in pool.nodes]

@@ -79,8 +79,8 @@ class NodeClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def describe(self) -> model.NodeFacts:
-        return from_message(self._call("Describe", pb.DescribeRequest()), model.NodeFacts)
+    def describe(self, only: str | None = None) -> model.NodeFacts:
+        return from_message(self._call("Describe", pb.DescribeRequest(only=only)), model.NodeFacts)
 
     def ensure_disk_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[model.VolumeGroup, ...]:
         answer = self._call("EnsureDiskPool", pb.EnsureDiskPoolRequest(pool=pool, disks=disks))

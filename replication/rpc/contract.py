@@ -45,7 +45,11 @@ class Reports(Protocol):
 class NodeApi(Protocol):
     """One node of the cluster."""
 
-    def describe(self) -> NodeFacts: ...
+    def describe(self, only: str | None = None) -> NodeFacts:
+        """With `only`, a volume's id or "": no replicas, and no arrays but that volume's.
+
+        For whoever asks often: the whole grows with the number of volumes. An older agent tells it all.
+        """
 
     def ensure_disk_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
         """One volume group on each device of `disks`; FailedPrecondition says why one is not usable."""

@@ -36,7 +36,8 @@ class NodeService(NodeServicer):
         self._listeners = BoundedSemaphore(LISTENERS)
 
     def Describe(self, request: pb.DescribeRequest, context: grpc.ServicerContext) -> pb.NodeFacts:
-        return to_message(self._api.describe(), pb.NodeFacts)
+        only = request.only if request.HasField("only") else None
+        return to_message(self._api.describe(only), pb.NodeFacts)
 
     def EnsureDiskPool(
         self, request: pb.EnsureDiskPoolRequest, context: grpc.ServicerContext

@@ -74,8 +74,8 @@ class Pretender:
         self.listeners: queue.SimpleQueue[Reports] = queue.SimpleQueue()
         self.hang: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def describe(self) -> model.NodeFacts:
-        self._note("describe")
+    def describe(self, only: str | None = None) -> model.NodeFacts:
+        self._note("describe", only)
         return FACTS
 
     def ensure_disk_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[model.VolumeGroup, ...]:

@@ -31,7 +31,9 @@ from tests.contract.pretender import (
 
 REJOIN = model.RejoinSpec("v1", 3, 7, model.Member("r1", TARGET), model.CopyMode.BITMAP)
 CALLS: list[tuple[tuple[Any, ...], object]] = [
-    (("describe",), FACTS),
+    (("describe", None), FACTS),
+    (("describe", ""), FACTS),
+    (("describe", "v0"), FACTS),
     (("ensure_disk_pool", "fast", ("/dev/sda", "/dev/sdb")), (GROUP,)),
     (("remove_disk_pool", "fast"), None),
     (("ensure_replica", model.ReplicaSpec("v1", "r0", "tri-1", model.GIB, 64 * 1024)), REPLICA),
@@ -153,7 +155,7 @@ def test_a_call_that_hangs_ends_at_its_deadline_and_blocks_no_other(
     with pytest.raises(TimedOut, match=r"node a at 127\.0\.0\.1:\d+ did not answer in time"):
         client.with_deadline(0.2).rejoin(REJOIN)
     assert client.describe() == FACTS
-    assert pretender.calls == [("rejoin", REJOIN), ("describe",)]  # and no retry
+    assert pretender.calls == [("rejoin", REJOIN), ("describe", None)]  # and no retry
     pretender.hang.put(None)
 
 

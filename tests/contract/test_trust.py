@@ -117,7 +117,7 @@ def test_the_node_itself_may_not_prepare_a_replica(
         client.prepare_replica(PrepareSpec("v1", "r0", 1, 1, None))
     with pytest.raises(Unauthenticated, match="node:a may not call Watch"):
         next(client.watch())
-    assert pretender.calls == [("describe",)]
+    assert pretender.calls == [("describe", None)]
 
 
 def test_another_node_may_not_even_look(connect_as: ConnectAs, authority: CertificateAuthority) -> None:

@@ -92,7 +92,7 @@ class FakeNode(FakeDisks):
 
     # NodeApi
 
-    def describe(self) -> NodeFacts:
+    def describe(self, only: str | None = None) -> NodeFacts:
         self._called("describe")
         return NodeFacts(
             node=self.name,
@@ -102,8 +102,8 @@ class FakeNode(FakeDisks):
             authentication=self.authentication,
             disks=(self._disk(),),
             volume_groups=self._groups(),
-            replicas=tuple(self._facts(key) for key in sorted(self.replicas)),
-            arrays=tuple(array.report() for array in self.arrays.values()),
+            replicas=tuple(self._facts(key) for key in sorted(self.replicas)) if only is None else (),
+            arrays=tuple(array.report() for key, array in self.arrays.items() if only in {None, key}),
         )
 
     def prepare_replica(self, spec: PrepareSpec) -> Prepared:

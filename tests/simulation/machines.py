@@ -121,12 +121,12 @@ class SimNode(FakeNode):
         if self.is_dead and call in {"ensure_replica", "remove_replica", "prepare_replica"}:
             raise KernelError(f"the disk of node {self.name} is dead")
 
-    def describe(self) -> NodeFacts:
-        facts = super().describe()
+    def describe(self, only: str | None = None) -> NodeFacts:
+        facts = super().describe(only)
         arrays = []
         for volume_id, plant in self.machines.plants.items():
             array = agent.find_array(plant, self.number)
-            if array is not None:
+            if array is not None and only in {None, volume_id}:
                 arrays.append(self.machines.told(volume_id, agent.look(plant, array)[1]))
         if self.is_dead:
             facts = replace(facts, replicas=(), volume_groups=())

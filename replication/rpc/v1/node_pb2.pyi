@@ -361,8 +361,10 @@ class Trace(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., written: _Optional[bool] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("only",)
+    ONLY_FIELD_NUMBER: _ClassVar[int]
+    only: str
+    def __init__(self, only: _Optional[str] = ...) -> None: ...
 
 class EnsureDiskPoolRequest(_message.Message):
     __slots__ = ("pool", "disks")
