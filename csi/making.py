@@ -17,7 +17,8 @@ from replication.model import Node, Phase, Pool, Volume
 def to_request(wanted: Create, existing: Volume | None, control: Control) -> VolumeRequest:
     """OutOfSpace when no node is where the volume must be; of one that exists, that is checked later."""
     pool = find_pool(wanted.storage_class.pool, control.pools.list())
-    nodes = tuple(node for node in control.nodes.list() if node.name in pool.nodes)
+    inside = frozenset(pool.nodes)
+    nodes = tuple(node for node in control.nodes.list() if node.name in inside)
     count = _count_replicas(wanted, pool)
     cluster, places = control.store.cluster(), wanted.accessibility
     required = () if existing else find_required(places, nodes, cluster, single=count == 1)

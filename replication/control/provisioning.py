@@ -4,7 +4,6 @@ import secrets
 from dataclasses import replace
 
 from replication.control import lifecycle
-from replication.control.cordons import list_open
 from replication.control.executor import Executor
 from replication.control.lifecycle import VolumeRequest
 from replication.control.parallel import errors_of
@@ -12,16 +11,16 @@ from replication.control.placement import (
     Place,
     Want,
     check_count,
-    choose_places,
     find_domains,
     largest_size,
 )
 from replication.control.policies import read_policies
 from replication.control.rebuild import find_refusal
 from replication.control.records import Records
+from replication.control.rooms import Rooms, open_groups
 from replication.control.settings import find_minimum
 from replication.errors import FailedPrecondition, NotFound, OutOfRange, OutOfSpace, TrilithError, Unavailable
-from replication.model import Attachment, NodeFacts, Phase, Pool, Replica, ReplicaState, Volume, VolumeGroup
+from replication.model import Attachment, NodeFacts, Phase, Pool, Replica, ReplicaState, Volume
 
 DESCRIBE_SECONDS = 5.0  # whoever asks for room has no use for a node that is silent for longer
 
@@ -36,6 +35,7 @@ class Provisioning:
     def __init__(self, records: Records, executor: Executor) -> None:
         self._records = records
         self._executor = executor
+        self._rooms = Rooms(executor, records.clock)
 
     def create(self, volume_id: str, request: VolumeRequest) -> Volume:
         """A new volume, or none: what was begun is undone before the error is raised."""
@@ -87,12 +87,15 @@ class Provisioning:
         """Bytes that a volume like this one could have now; 0 when there is room for none."""
         pool = self._records.store.get_pool(request.pool)
         want = self._want(pool, request)
-        answers = self._executor.describe(pool.nodes, DESCRIBE_SECONDS)
-        facts = {node: found for node, found in answers.items() if isinstance(found, NodeFacts)}
-        return largest_size(want, self._list_open(facts))
+        answers = self._executor.sketch(pool.nodes, DESCRIBE_SECONDS)
+        groups = {
+            node: found.volume_groups for node, found in answers.items() if isinstance(found, NodeFacts)
+        }
+        return largest_size(want, open_groups(groups, self._records.store.list_cordons()))
 
     def _want(self, pool: Pool, request: VolumeRequest) -> Want:
-        nodes = (node for node in self._records.store.list_nodes() if node.name in pool.nodes)
+        inside = frozenset(pool.nodes)
+        nodes = (node for node in self._records.store.list_nodes() if node.name in inside)
         return Want(
             pool=pool,
             size_bytes=request.size_bytes,
@@ -105,11 +108,7 @@ class Provisioning:
 
     def _choose_places(self, pool: Pool, want: Want) -> tuple[Place, ...]:
         check_count(want.replica_count, pool.nodes, pool.name)
-        answers = self._executor.describe(pool.nodes)
-        silent = errors_of(answers)
-        facts = {node: found for node, found in answers.items() if isinstance(found, NodeFacts)}
-        groups = self._list_open(facts)
-        return choose_places(want, groups, silent)
+        return self._rooms.choose(want, self._records.store.list_cordons())
 
     def require_usable(self, volume: Volume, replica: Replica) -> None:
         """FailedPrecondition unless its node has this very replica; Unavailable when it does not answer."""
@@ -119,11 +118,6 @@ class Provisioning:
         refusal = find_refusal(volume, replica, answer)
         if refusal is not None:
             raise FailedPrecondition(f"replica {replica.id} of volume {volume.name}: {refusal}")
-
-    def _list_open(self, facts: dict[str, NodeFacts]) -> dict[str, tuple[VolumeGroup, ...]]:
-        """Without those that are cordoned."""
-        cordons = self._records.store.list_cordons()
-        return {node: list_open(node, found.volume_groups, cordons) for node, found in facts.items()}
 
     def _give_up(self, volume: Volume) -> None:
         """What is not undone now stays DELETING, for the reconciler."""

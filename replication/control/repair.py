@@ -27,7 +27,7 @@ from replication.control.rebuild import (
 from replication.control.records import Records
 from replication.control.store.base import Store
 from replication.control.survey import DESCRIBE_SECONDS, Survey
-from replication.errors import Conflict, FailedPrecondition, TrilithError, Unavailable
+from replication.errors import Conflict, FailedPrecondition, NotFound, TrilithError, Unavailable
 from replication.model import (
     ArrayReport,
     MemberHealth,
@@ -81,7 +81,7 @@ class Repair:
 
     def abandon(self, node: str, array: ArrayReport) -> None:
         """The record has given this array up, unless it is older than the array: then it knows nothing."""
-        volume = next((v for v in self._volumes() if v.id == array.volume_id), None)
+        volume = self._find(array.volume_id)
         if volume is not None and array.epoch > volume.epoch:
             raise FailedPrecondition(
                 f"node {node} has an array of epoch {array.epoch} of volume {volume.name}, the record is at "
@@ -188,6 +188,12 @@ class Repair:
     def _describe(self, names: Iterable[str]) -> dict[str, NodeFacts]:
         answers = self._executor.describe(names, DESCRIBE_SECONDS)
         return {name: found for name, found in answers.items() if isinstance(found, NodeFacts)}
+
+    def _find(self, volume_id: str) -> Volume | None:
+        try:
+            return self._records.get(volume_id).volume
+        except NotFound:
+            return None
 
     def _volumes(self) -> list[Volume]:
         return [found.volume for found in self._store.list_volumes()]
