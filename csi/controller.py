@@ -12,7 +12,7 @@ from csi.identifiers import FILESYSTEM_CONTEXT, READONLY_CONTEXT, parse_volume_i
 from csi.identity import Identity
 from csi.inspection import Inspection
 from csi.making import check_existing, check_filesystem, check_limit, to_request
-from csi.pages import cut, iterate, parse_max_entries, parse_token
+from csi.pages import choose_batch, cut, iterate, parse_max_entries, parse_token
 from csi.parameters import change_limits
 from csi.requests import parse_attach, parse_create, parse_detach, parse_expand, parse_get_capacity
 from csi.topology import find_places, to_message
@@ -133,7 +133,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ListVolumesRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ListVolumesResponse:
         count, after = parse_max_entries(request.max_entries), parse_token(request.starting_token)
-        entries, token = cut(self._list_entries(after), count)
+        volumes = iterate(self._control.volumes.list_page, after, choose_batch(count))
+        entries, token = cut(self._make_entries(volumes), count)
         return csi_pb2.ListVolumesResponse(entries=entries, next_token=token)
 
     def ControllerGetVolume(
@@ -165,8 +166,10 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         entries, token = cut(ailing, count)
         return csi_pb2.ControllerListVolumeHealthResponse(entries=entries, next_token=token)
 
-    def _list_entries(self, after: str) -> Iterator[tuple[str, csi_pb2.ListVolumesResponse.Entry]]:
-        for volume in iterate(self._control.volumes.list_page, after):
+    def _make_entries(
+        self, volumes: Iterator[Volume]
+    ) -> Iterator[tuple[str, csi_pb2.ListVolumesResponse.Entry]]:
+        for volume in volumes:
             status = csi_pb2.ListVolumesResponse.VolumeStatus(published_node_ids=_published_on(volume))
             yield volume.id, csi_pb2.ListVolumesResponse.Entry(volume=self._to_message(volume), status=status)
 

@@ -33,11 +33,16 @@ def parse_max_entries(count: int) -> int:
     return count
 
 
-def iterate(list_page: ListPage, after: str) -> Iterator[Volume]:
-    """Every volume that has been handed to somebody and not been taken back, by id."""
-    while page := list_page(after, BATCH):
+def iterate(list_page: ListPage, after: str, batch: int = BATCH) -> Iterator[Volume]:
+    """Every volume that has been handed to somebody and not been taken back, by id; `batch` read at once."""
+    while page := list_page(after, batch):
         yield from (volume for volume in page if volume.phase in {Phase.READY, Phase.EXPANDING})
         after = page[-1].id
+
+
+def choose_batch(count: int) -> int:
+    """Enough for a page of `count` and to know whether there is more; 0: no bound."""
+    return min(count + 1, BATCH) if count else BATCH
 
 
 def cut(entries: Iterator[tuple[str, T]], count: int) -> tuple[list[T], str]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import grpc
 import pytest
 
+from csi.pages import BATCH, choose_batch, iterate
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from replication.model import GIB, MIB, Limits, MemberHealth, Phase
 from tests.unit.csi.conftest import Cluster, refused
@@ -236,3 +237,15 @@ def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
     refused(CODE.INVALID_ARGUMENT, controller.ControllerModifyVolume, modify("", tier="basic"))
     refused(CODE.NOT_FOUND, controller.ControllerModifyVolume, modify("v0123456789abcdef", tier="basic"))
     assert cluster.control.volumes.get(ids[0]) == before
+
+
+@pytest.mark.parametrize(
+    ("count", "batch"), [(0, BATCH), (1, 2), (100, 101), (BATCH - 1, BATCH), (BATCH, BATCH)]
+)
+def test_no_more_is_read_than_a_page_and_what_comes_after_it(count: int, batch: int) -> None:
+    assert choose_batch(count) == batch
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_all_are_told_however_many_are_read_at_once(cluster: Cluster, ids: list[str], batch: int) -> None:
+    assert [volume.id for volume in iterate(cluster.control.volumes.list_page, "", batch)] == ids
