@@ -71,7 +71,7 @@ def is_old(replica: Replica, found: ReplicaFacts) -> bool:
 
 
 def find_facts(facts: NodeFacts, volume_id: str, replica_id: str) -> ReplicaFacts | None:
-    ours = (r for r in facts.replicas if (r.volume_id, r.replica_id) == (volume_id, replica_id))
+    ours = (r for r in facts.replicas if r.volume_id == volume_id and r.replica_id == replica_id)
     return next(ours, None)
 
 
@@ -173,9 +173,16 @@ def choose_orphans(facts: NodeFacts, volumes: Mapping[str, Volume], cluster: str
     """Replicas that no record names. `volumes` must have been read after `facts`: records come first."""
     if facts.cluster != cluster:
         return ()
-    named = {(v.id, r.id) for v in volumes.values() for r in v.replicas if r.node == facts.node}
-    unnamed = (found for found in facts.replicas if (found.volume_id, found.replica_id) not in named)
-    return tuple(Orphan(found, _keep(found, volumes.get(found.volume_id))) for found in unnamed)
+    pairs = ((found, volumes.get(found.volume_id)) for found in facts.replicas)
+    return tuple(
+        Orphan(found, _keep(found, volume))
+        for found, volume in pairs
+        if volume is None or not _names(volume, found.replica_id, facts.node)
+    )
+
+
+def _names(volume: Volume, replica_id: str, node: str) -> bool:
+    return any(r.id == replica_id and r.node == node for r in volume.replicas)
 
 
 def _keep(found: ReplicaFacts, volume: Volume | None) -> str:

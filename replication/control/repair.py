@@ -49,21 +49,22 @@ class Repair:
         self._records = records
         self._executor = executor
         self._interrupted = interrupted
+        self._listed: tuple[Versioned, ...] | None = None
+        self._restless: tuple[Volume, ...] = ()  # among those
         self._counting = threading.Lock()
         self._returns: dict[tuple[str, str], tuple[float, ...]] = {}  # since this process began
 
     def plan_interrupted(self) -> Plan:
         """Operations under way, some of which have lost their process: their lock is free."""
-        volumes = [found.volume for found in self._store.list_volumes()]
         return {
             ("settle", v.id): partial(self._settle, v.id)
-            for v in volumes
+            for v in self._list_restless()
             if choose_step(v) is not Step.NOTHING
         }
 
     def plan_rebuilds(self) -> Plan:
         """Replicas to bring back. Asks only the nodes that have to do with one."""
-        wanting = [v for v in self._volumes() if wants_rebuild(v) or is_rebuilding(v)]
+        wanting = [v for v in self._list_restless() if wants_rebuild(v) or is_rebuilding(v)]
         facts = self._describe({name for v in wanting for name in _concerned(v)})
         return {("rebuild", v.id): partial(self._recover, v, facts) for v in wanting if v.consumer in facts}
 
@@ -189,6 +190,14 @@ class Repair:
         answers = self._executor.describe(names, DESCRIBE_SECONDS)
         return {name: found for name, found in answers.items() if isinstance(found, NodeFacts)}
 
+    def _list_restless(self) -> tuple[Volume, ...]:
+        """Those with something under way, or to be brought back; looked for again when records changed."""
+        listed = self._store.list_volumes()
+        if listed is not self._listed:
+            restless = tuple(found.volume for found in listed if _is_restless(found.volume))
+            self._listed, self._restless = listed, restless
+        return self._restless
+
     def _find(self, volume_id: str) -> Volume | None:
         try:
             return self._records.get(volume_id).volume
@@ -197,6 +206,10 @@ class Repair:
 
     def _volumes(self) -> list[Volume]:
         return [found.volume for found in self._store.list_volumes()]
+
+
+def _is_restless(volume: Volume) -> bool:
+    return choose_step(volume) is not Step.NOTHING or bool(wants_rebuild(volume)) or is_rebuilding(volume)
 
 
 def _concerned(volume: Volume) -> set[str]:
