@@ -1,15 +1,19 @@
 """Several nodes asked at once, with one deadline for all.
 
 The threads are daemons: a node that hangs must keep neither an operation nor a short-lived command waiting.
+Those that are done wait for the next question: to start a thread takes longer than to put most questions.
 """
 
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from replication.errors import TimedOut, TrilithError
+
+IDLE_THREADS = 32
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -19,7 +23,7 @@ def ask_all(calls: Mapping[K, Callable[[], T]], timeout: float) -> dict[K, T | T
     """Each call's answer or error, TimedOut for those that are still under way. Other exceptions pass."""
     queue: SimpleQueue[tuple[K, T | TrilithError | BaseException]] = SimpleQueue()
     for key, call in calls.items():
-        threading.Thread(target=_ask, args=(key, call, queue), name=f"ask {key}", daemon=True).start()
+        _crew.start(partial(_ask, key, call, queue))
     late = TimedOut(f"no answer within {timeout:g} s")
     answers: dict[K, T | TrilithError] = dict.fromkeys(calls, late)
     deadline = time.monotonic() + timeout
@@ -32,6 +36,34 @@ def ask_all(calls: Mapping[K, Callable[[], T]], timeout: float) -> dict[K, T | T
             raise answer
         answers[key] = answer
     return answers
+
+
+class Crew:
+    """Threads, as many as there is work for at once; a few stay when it is done."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Begin it at once. It must not raise."""
+        with self._mutex:
+            queue = self._idle.pop() if self._idle else None
+        if queue is None:
+            queue = SimpleQueue()
+            threading.Thread(target=self._serve, args=(queue,), name="ask", daemon=True).start()
+        queue.put(work)
+
+    def _serve(self, queue: "SimpleQueue[Callable[[], None]]") -> None:
+        while True:
+            queue.get()()
+            with self._mutex:
+                if len(self._idle) >= IDLE_THREADS:
+                    return
+                self._idle.append(queue)
+
+
+_crew = Crew()
 
 
 def errors_of(answers: Mapping[K, object]) -> dict[K, TrilithError]:

@@ -6,7 +6,7 @@ then those whose roomiest disk has the most room; names break ties, so that equa
 Room whose old bytes are still to be wiped comes last: whoever makes the replica there waits for it.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -74,12 +74,17 @@ def choose_places(
     """`groups`: the volume groups of each node that answered. `silent`: why the others did not."""
     check_count(want.replica_count, want.pool.nodes, want.pool.name)
     needed = space_bytes(want.size_bytes)
-    best = {node: _quickest(want.pool, found, needed) for node, found in sorted(groups.items())}
+    best = {node: _quickest(want.pool, found, needed) for node, found in groups.items()}
     fitting = {node: group for node, group in best.items() if group is not None}
-    order = sorted(
-        (node for node in fitting if is_allowed(want, node)),
-        key=lambda node: _rank(want, fitting[node], node),
-    )
+    places = {node: place for place, node in reversed(tuple(enumerate(want.preferred_nodes)))}
+    last = len(want.preferred_nodes)
+
+    def rank(node: str) -> tuple[bool, int, int, str]:
+        """What has to be wiped first comes last."""
+        group = fitting[node]
+        return group.free_bytes < needed, places.get(node, last), -room_bytes(group), node
+
+    order = sorted(_filter_allowed(want, fitting), key=rank)
     chosen = _spread(want, order)
     if len(chosen) < want.replica_count:
         raise _refusal(want, groups, len(chosen), silent)
@@ -91,8 +96,8 @@ def largest_size(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> i
     best = {node: _roomiest(want.pool, found) for node, found in groups.items()}
     room = {
         node: _data_bytes(group.free_bytes)
-        for node, group in best.items()
-        if group is not None and is_allowed(want, node)
+        for node in _filter_allowed(want, best)
+        if (group := best[node]) is not None
     }
     order = sorted(room, key=lambda node: -room[node])
     chosen = _spread(want, order) if want.apart else tuple(order[: want.replica_count])
@@ -106,21 +111,28 @@ def find_domains(nodes: Iterable[Node], label: str) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def is_allowed(want: Want, node: str) -> bool:
-    outside = want.apart and not want.domains.get(node)
-    return not outside and (not want.required_nodes or node in want.required_nodes)
+def _filter_allowed(want: Want, nodes: Iterable[str]) -> list[str]:
+    required = frozenset(want.required_nodes or nodes)
+    return [node for node in nodes if node in required and not (want.apart and not want.domains.get(node))]
 
 
 def _spread(want: Want, order: Sequence[str]) -> tuple[str, ...]:
     """At most as many of `order` as wanted: in turn the first of those in the domain that has the fewest."""
+    if not want.domains:
+        return tuple(order[: want.replica_count])
     chosen: list[str] = []
-    while len(chosen) < want.replica_count:
-        taken = Counter(want.domains.get(node, "") for node in chosen)
-        left = [node for node in order if node not in chosen]
-        best = min(left, key=lambda node: taken[want.domains.get(node, "")], default=None)
-        if best is None or (want.apart and taken[want.domains.get(best, "")]):
+    waiting: dict[str, deque[tuple[int, str]]] = {}  # by domain, with the place in `order`
+    for place, node in enumerate(order):
+        waiting.setdefault(want.domains.get(node, ""), deque()).append((place, node))
+    taken: Counter[str] = Counter()
+    while waiting and len(chosen) < want.replica_count:
+        domain = min(waiting, key=lambda each: (taken[each], waiting[each][0]))
+        if want.apart and taken[domain]:
             break
-        chosen.append(best)
+        chosen.append(waiting[domain].popleft()[1])
+        taken[domain] += 1
+        if not waiting[domain]:
+            del waiting[domain]
     return tuple(chosen)
 
 
@@ -131,25 +143,21 @@ def _data_bytes(free_bytes: int) -> int:
 
 def _roomiest(pool: Pool, groups: tuple[VolumeGroup, ...]) -> VolumeGroup | None:
     ours = [group for group in groups if group.pool == pool.name]
+    if len(ours) == 1:
+        return ours[0]
     return min(ours, key=lambda group: (-group.free_bytes, group.name), default=None)
 
 
 def _quickest(pool: Pool, groups: tuple[VolumeGroup, ...], needed: int) -> VolumeGroup | None:
     """The roomiest that has `needed` free, else the roomiest that will have it."""
     ours = [group for group in groups if group.pool == pool.name]
-    fitting = [group for group in ours if _room_bytes(group) >= needed]
-    return min(fitting, key=lambda g: (g.free_bytes < needed, -_room_bytes(g), g.name), default=None)
+    fitting = [group for group in ours if room_bytes(group) >= needed]
+    return min(fitting, key=lambda g: (g.free_bytes < needed, -room_bytes(g), g.name), default=None)
 
 
-def _room_bytes(group: VolumeGroup) -> int:
+def room_bytes(group: VolumeGroup) -> int:
     """Now, or once it is wiped."""
     return group.free_bytes + group.reserved_bytes
-
-
-def _rank(want: Want, group: VolumeGroup, node: str) -> tuple[bool, int, int, str]:
-    preferred, waits = want.preferred_nodes, group.free_bytes < space_bytes(want.size_bytes)
-    place = preferred.index(node) if node in preferred else len(preferred)
-    return waits, place, -_room_bytes(group), node
 
 
 def _refusal(
@@ -188,7 +196,7 @@ def _sizes(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
 
 
 def _free(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
-    return _each({node: _most(pool, found, _room_bytes) for node, found in groups.items()})
+    return _each({node: _most(pool, found, room_bytes) for node, found in groups.items()})
 
 
 def _most(pool: Pool, groups: tuple[VolumeGroup, ...], measure: Callable[[VolumeGroup], int]) -> int:

@@ -8,6 +8,7 @@ is none, every node of the pool has been asked.
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 
 from replication.clock import Clock
 from replication.control.cordons import Cordon, list_open
@@ -17,6 +18,8 @@ from replication.errors import FailedPrecondition, OutOfRange, OutOfSpace, Trili
 from replication.model import NodeFacts, VolumeGroup
 
 KNOWN_FOR = 30.0  # seconds; also of a node that did not answer
+ASKED_AT_ONCE = 32  # of those that are only asked to know it better, so that no call waits for hundreds
+NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,12 @@ class Rooms:
         return asked
 
     def _list_due(self, nodes: Iterable[str]) -> set[str]:
+        """All that are not known, and some of those known for too long."""
+        times = {node: self._known[node].time if node in self._known else NEVER for node in nodes}
+        unknown = {node for node, time in times.items() if time == NEVER}
         since = self._clock.now() - KNOWN_FOR
-        return {node for node in nodes if node not in self._known or self._known[node].time <= since}
+        old = (node for node, time in times.items() if NEVER < time <= since)
+        return unknown | set(nsmallest(ASKED_AT_ONCE, old, key=lambda node: times[node]))
 
     def _ask(self, nodes: Collection[str]) -> None:
         if not nodes:

@@ -2,6 +2,7 @@
 
 from hack.bench.figures import Figure, Goal
 from tests.scale.curve import Row
+from tests.scale.load import Timing
 
 GROWTH = 1.5
 """How many times slower a call may be with the most volumes: a busy host does as much to a median."""
@@ -10,7 +11,8 @@ GROWTH = 1.5
 def show(row: Row) -> str:
     """Lines, for people."""
     calls = (
-        f"  {name:<10} p50 {timing.p50:8.2f} ms  p99 {timing.p99:8.2f} ms  {timing.per_second:7.1f} a second"
+        f"  {name:<10} p50 {timing.p50:8.2f} ms  p99 {timing.p99:8.2f} ms  "
+        f"{timing.per_second:7.1f} a second  {timing.busy:6.2f} ms of a processor"
         for name, timing in row.calls.items()
     )
     memory = f"{row.resident_mib:.0f} MiB; {row.resident_after_list_mib:.0f} MiB after a list of all"
@@ -36,9 +38,14 @@ def judge(row: Row) -> list[Figure]:
 
 
 def compare(few: Row, many: Row) -> list[Figure]:
-    """How many times slower the median call has become."""
+    """How many times slower the median call has become, and how much more of a processor it takes."""
     of = f"{few.volumes}-to-{many.volumes}"
-    return [
-        Figure(f"{name}-growth-{of}", many.calls[name].p50 / timing.p50, "times", Goal("<=", GROWTH))
-        for name, timing in few.calls.items()
-    ]
+    return [figure for name in few.calls for figure in _compare(name, of, few.calls[name], many.calls[name])]
+
+
+def _compare(name: str, of: str, few: Timing, many: Timing) -> tuple[Figure, Figure]:
+    goal = Goal("<=", GROWTH)
+    return (
+        Figure(f"{name}-growth-{of}", many.p50 / few.p50, "times", goal),
+        Figure(f"{name}-work-growth-{of}", many.busy / few.busy, "times", goal),
+    )

@@ -1,5 +1,6 @@
 """What is measured: the real controller plugin and control plane, over a real store, with fakes for nodes."""
 
+import gc
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,6 +52,8 @@ class Stand:
             self._filled += 1
             if self._random.random() < attached_share:
                 self.control.volumes.attach(volume_id, self.choose_node())
+        gc.collect()
+        gc.freeze()  # what the nodes hold would be walked through by this process, as it is by none elsewhere
 
     def _add(self, name: str) -> str:
         """The record is written once instead of as often as creating it would."""

@@ -13,6 +13,8 @@ from replication.errors import DataLoss
 T = TypeVar("T")
 Parse = Callable[[Any], Any]
 
+_SCALARS = (str, int, float, bool)
+
 _to_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -59,16 +61,29 @@ def _parser(kind: Hashable) -> Parse:
 
 
 def _make_record_parser(kind: type) -> Parse:
-    return partial(_parse_record, kind, {name: _parser(hint) for name, hint in get_type_hints(kind).items()})
+    hints = get_type_hints(kind)
+    scalars = {name: hint for name, hint in hints.items() if hint in _SCALARS}
+    return partial(_parse_record, kind, {name: _parser(hint) for name, hint in hints.items()}, scalars)
 
 
-def _parse_record(kind: type, parsers: Mapping[str, Parse], raw: Any) -> Any:  # noqa: ANN401
+def _parse_record(
+    kind: type,
+    parsers: Mapping[str, Parse],
+    scalars: Mapping[str, type],
+    raw: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    """Most fields are of `scalars`, and already what they have to be."""
     if not isinstance(raw, dict):
         raise ValueError(f"{kind.__name__} is not an object")  # noqa: TRY004 - a damaged text, not a bug
     if not raw.keys() <= parsers.keys():
         unknown = sorted(raw.keys() - parsers.keys())
         raise ValueError(f"{kind.__name__} has unknown fields {', '.join(unknown)}")
-    return kind(**{name: parsers[name](value) for name, value in raw.items()})
+    return kind(
+        **{
+            name: value if type(value) is scalars.get(name) else parsers[name](value)
+            for name, value in raw.items()
+        }
+    )
 
 
 def _make_tuple_parser(kind: Any) -> Parse:  # noqa: ANN401
@@ -102,11 +117,13 @@ def _parse_optional(parse: Parse, raw: Any) -> Any:  # noqa: ANN401
 
 
 def _make_enum_parser(kind: Any) -> Parse:  # noqa: ANN401
-    return partial(_parse_enum, kind)
+    return partial(_parse_enum, kind, {member.value: member for member in kind})
 
 
-def _parse_enum(kind: Any, raw: Any) -> Any:  # noqa: ANN401
-    return kind(raw)
+def _parse_enum(kind: Any, members: Mapping[str, Any], raw: Any) -> Any:  # noqa: ANN401
+    """An enumeration takes its time to look one of its members up."""
+    found = members.get(raw) if type(raw) is str else None
+    return kind(raw) if found is None else found
 
 
 def _parse_scalar(kind: Any, raw: Any) -> Any:  # noqa: ANN401

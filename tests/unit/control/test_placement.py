@@ -1,6 +1,7 @@
 """Where replicas go, and what is said when they do not fit."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -165,3 +166,35 @@ def test_the_largest_size_is_no_more_than_a_replica_can_describe() -> None:
 def test_where_there_is_no_room_the_largest_size_is_nothing() -> None:
     assert largest_size(Want(POOL, 0, 3), {}) == 0
     assert largest_size(Want(POOL, 0, 1), {"a": (group("a1", 4 * MIB),)}) == 0
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_each_replica_goes_to_the_first_node_of_the_domain_that_has_the_fewest(
+    count: int, apart: bool
+) -> None:
+    names = ("a", "b", "c", "d", "e")
+    groups = {name: (group(f"{name}1", 20 * GIB),) for name in names}
+    for zones in product(("", "x", "y", "z"), repeat=len(names)):
+        domains = {name: zone for name, zone in zip(names, zones, strict=True) if zone}
+        want = Want(Pool("nvme", names, 3), GIB, count, domains=domains, apart=apart)
+        expected = place_by_the_rule(want, [name for name in names if domains.get(name) or not apart])
+        if len(expected) == count:
+            assert [place.node for place in choose_places(want, groups, {})] == expected
+        else:
+            with pytest.raises(OutOfSpace):
+                choose_places(want, groups, {})
+
+
+def place_by_the_rule(want: Want, order: list[str]) -> list[str]:
+    chosen: list[str] = []
+    while len(chosen) < want.replica_count:
+        taken = [want.domains.get(node, "") for node in chosen]
+        left = [node for node in order if node not in chosen]
+        if not left:
+            break
+        best = min(left, key=lambda node: taken.count(want.domains.get(node, "")))
+        if want.apart and want.domains[best] in taken:
+            break
+        chosen.append(best)
+    return chosen

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from replication.clock import SystemClock
+from replication.control.control import build_control
+from replication.control.insync import begin_attach
+from replication.control.lifecycle import VolumeRequest
+from replication.control.reconciler import Reconciler
 from replication.control.settings import CLUSTER, Settings
 from replication.control.store.base import Event
 from replication.control.store.codec import encode
 from replication.errors import DataLoss, Unavailable
-from replication.model import Node
+from replication.model import GIB, Attachment, Node
+from tests.fakes.node import FakeCluster
 from tests.unit.control.records import volume
 from tests.unit.control.sqlite_files import change, open_sqlite
 
@@ -106,3 +112,31 @@ def test_a_writer_waits_for_those_of_its_own_process_and_then_says_so(tmp_path: 
     with store._writing(), pytest.raises(Unavailable, match="locked by another thread: try again"):
         store.add_volume(volume())
     assert store.add_volume(volume()).version == 1
+
+
+def test_what_was_cut_short_is_found_though_the_list_is_remembered(tmp_path: Path) -> None:
+    fakes = FakeCluster(["a", "b", "c"])
+    store, other = open_sqlite(tmp_path), open_sqlite(tmp_path)
+    control = build_control(store, fakes.connect, SystemClock())
+    fakes.add_to(control)
+    made = control.volumes.create(VolumeRequest("data", GIB, "nvme"))
+    reconciler = Reconciler(control, SystemClock())
+    reconciler.run_once()
+    reconciler.run_once()
+    begun = other.get_volume(made.id)
+    other.swap_volume(begin_attach(begun.volume, "a"), begun.version)
+    reconciler.run_once()
+    assert store.get_volume(made.id).volume.attachment is Attachment.DETACHED
+    assert "interrupted" in {event.kind for event in control.events.list(made.id)}
+
+
+def test_what_is_told_of_a_change_is_in_the_order_in_which_it_happened(tmp_path: Path) -> None:
+    fakes = FakeCluster(["a", "b", "c"])
+    control = build_control(open_sqlite(tmp_path), fakes.connect, SystemClock())
+    fakes.add_to(control)
+    made = control.volumes.create(VolumeRequest("data", GIB, "nvme"))
+    control.volumes.attach(made.id, "a")
+    control.volumes.detach(made.id)
+    control.volumes.delete(made.id)
+    kinds = [event.kind for event in control.events.list(made.id) if event.kind != "not-bounded"]
+    assert kinds == ["deleted", "detached", "attached", "created", "in_sync", "in_sync", "in_sync"]

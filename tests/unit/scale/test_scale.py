@@ -21,7 +21,7 @@ def test_a_tiny_run_leaves_a_figure_for_each_goal_and_a_note_for_each_size(
     run(parse_options(TINY.split()), Board("bench-scale", tmp_path))
     found = json.loads((tmp_path / "bench-scale.json").read_text())
     calls = ("create", "publish", "get", "list", "unpublish", "delete")
-    grown = [f"{call}-growth-3-to-6" for call in calls]
+    grown = [f"{call}-{what}-3-to-6" for call in calls for what in ("growth", "work-growth")]
     assert [each["name"] for each in found["figures"]] == [
         "creates-per-second-at-6",
         "create-p99-at-6",
@@ -56,8 +56,10 @@ def test_what_calls_return_is_in_order_and_each_is_timed() -> None:
 
 def test_growth_is_the_median_of_many_over_that_of_few() -> None:
     few, many = (
-        Row(count, {"create": Timing((cost, cost, 90.0), 1.0)}, 1, 1, 1, 1, 1, 0)
+        Row(count, {"create": Timing((cost, cost, 90.0), 1.0, busy=4.0)}, 1, 1, 1, 1, 1, 0)
         for count, cost in ((10, 2.0), (20, 5.0))
     )
-    (figure,) = compare(few, many)
-    assert (figure.name, figure.value, figure.met) == ("create-growth-10-to-20", 2.5, False)
+    assert [(figure.name, figure.value, figure.met) for figure in compare(few, many)] == [
+        ("create-growth-10-to-20", 2.5, False),
+        ("create-work-growth-10-to-20", 1.0, True),
+    ]

@@ -1,0 +1,63 @@
+"""Questions put at once: nobody waits for one that hangs, and threads are used again."""
+
+import threading
+from queue import SimpleQueue
+
+import pytest
+
+from replication.clock import SystemClock, wait_until
+from replication.control.parallel import IDLE_THREADS, Crew, ask_all, errors_of
+from replication.errors import TimedOut, Unavailable
+
+
+def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
+    release = threading.Event()
+
+    def fail() -> str:
+        raise Unavailable("away")
+
+    def hang() -> str:
+        release.wait()
+        return "too late"
+
+    answers = ask_all({"a": lambda: "here", "b": fail, "c": hang}, timeout=0.05)
+    release.set()
+    assert answers["a"] == "here"
+    assert {key: type(error) for key, error in errors_of(answers).items()} == {
+        "b": Unavailable,
+        "c": TimedOut,
+    }
+
+
+def test_an_error_that_is_none_of_ours_passes() -> None:
+    with pytest.raises(ZeroDivisionError):
+        ask_all({"a": lambda: 1 // 0}, timeout=5.0)
+
+
+def test_threads_are_used_again() -> None:
+    crew = Crew()
+    seen: SimpleQueue[int] = SimpleQueue()
+    idents = set()
+    for _ in range(50):
+        crew.start(lambda: seen.put(threading.get_ident()))
+        idents.add(seen.get(timeout=5.0))
+    assert len(idents) < 50
+
+
+def test_all_that_is_begun_runs_at_once_and_few_threads_stay() -> None:
+    crew, meeting = Crew(), threading.Barrier(IDLE_THREADS + 21)
+    threads: list[threading.Thread] = []
+
+    def meet() -> None:
+        threads.append(threading.current_thread())
+        meeting.wait(10.0)
+
+    for _ in range(IDLE_THREADS + 20):
+        crew.start(meet)
+    meeting.wait(10.0)
+    wait_until(
+        lambda: sum(thread.is_alive() for thread in threads) == IDLE_THREADS,
+        "the others have ended",
+        timeout=10,
+        clock=SystemClock(),
+    )
