@@ -93,7 +93,7 @@ class FakeNode(FakeDisks):
     # NodeApi
 
     def describe(self, only: str | None = None) -> NodeFacts:
-        self._called("describe")
+        self._called("describe" if only is None else "sketch")
         return NodeFacts(
             node=self.name,
             cluster=self.cluster.name,

@@ -36,7 +36,7 @@ class Lab:
 
     def asked(self) -> set[str]:
         """Since the last time."""
-        found = {name for name, node in self.fakes.nodes.items() if "describe" in node.calls}
+        found = {name for name, node in self.fakes.nodes.items() if "sketch" in node.calls}
         for node in self.fakes.nodes.values():
             node.calls.clear()
         return found
@@ -133,3 +133,19 @@ def test_zones_are_heeded_with_what_is_remembered() -> None:
     for name in ("first", "second"):
         zones = {int(node[1:]) % 3 for node in lab.create(name)}
         assert zones == {0, 1, 2}
+
+
+def test_no_operation_on_a_volume_asks_for_what_grows_with_the_number_of_others() -> None:
+    lab = Lab(4)
+    lab.asked()
+    volumes, request = lab.control.volumes, VolumeRequest("first", GIB, "nvme")
+    made = volumes.create(request)
+    volumes.attach(made.id, "n03")
+    volumes.attach(made.id, "n03")
+    volumes.expand(made.id, 2 * GIB)
+    volumes.detach(made.id)
+    volumes.delete(made.id)
+    volumes.find_largest(request)
+    calls = [call for node in lab.fakes.nodes.values() for call in node.calls]
+    assert "sketch" in calls
+    assert "describe" not in calls
