@@ -13,7 +13,7 @@ from heapq import nsmallest
 from replication.clock import Clock
 from replication.control.cordons import Cordon, list_open
 from replication.control.executor import Executor
-from replication.control.placement import Place, Want, choose_places, space_bytes
+from replication.control.placement import Place, Want, choose_places, room_bytes, space_bytes
 from replication.errors import FailedPrecondition, OutOfRange, OutOfSpace, TrilithError, Unavailable
 from replication.model import NodeFacts, VolumeGroup
 
@@ -122,11 +122,18 @@ def open_groups(
 
 def _without(answer: Answer, place: Place, needed: int, cordons: Collection[Cordon]) -> Answer | None:
     """What is left when a replica has been put there; None when it does not fit."""
-    free = {group.name: group.free_bytes for group in list_open(place.node, answer.groups, cordons)}
-    if free.get(place.volume_group, 0) < needed:
+    room = {group.name: room_bytes(group) for group in list_open(place.node, answer.groups, cordons)}
+    if room.get(place.volume_group, 0) < needed:
         return None
-    left = (
-        replace(group, free_bytes=group.free_bytes - needed) if group.name == place.volume_group else group
-        for group in answer.groups
+    groups = (
+        _give_away(group, needed) if group.name == place.volume_group else group for group in answer.groups
     )
-    return replace(answer, groups=tuple(left))
+    return replace(answer, groups=tuple(groups))
+
+
+def _give_away(group: VolumeGroup, needed: int) -> VolumeGroup:
+    """What is wiped already goes first."""
+    free = min(group.free_bytes, needed)
+    return replace(
+        group, free_bytes=group.free_bytes - free, reserved_bytes=group.reserved_bytes - (needed - free)
+    )

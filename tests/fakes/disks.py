@@ -25,6 +25,7 @@ class FakeDisks:
 
     name: str
     disk_bytes: int = 100 * GIB
+    dirty_bytes: int = 0  # of what is free: still to be wiped, which takes no time once it is needed
     silent: bool = False
     volatile_cache: bool = False
     suspect: set[Key] = field(default_factory=set)
@@ -93,9 +94,11 @@ class FakeDisks:
         return Disk(self._path, f"serial-{self.name}", "fake", self.disk_bytes, usable, why, group)
 
     def _groups(self) -> tuple[VolumeGroup, ...]:
-        free = self.disk_bytes - self._used()
+        room = self.disk_bytes - self._used()
+        free = max(0, room - self.dirty_bytes)
         return tuple(
-            VolumeGroup(f"vg-{self.name}", pool, self._path, self.disk_bytes, free) for pool in self.pools
+            VolumeGroup(f"vg-{self.name}", pool, self._path, self.disk_bytes, free, room - free)
+            for pool in self.pools
         )
 
     def _used(self) -> int:

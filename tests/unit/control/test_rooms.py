@@ -104,7 +104,7 @@ def test_what_another_process_has_used_up_is_not_given_away() -> None:
 def test_nobody_is_refused_for_what_is_only_remembered() -> None:
     lab = Lab(3, disk_gib=10)
     lab.create("first", gib=6)
-    with pytest.raises(OutOfSpace, match=r"free are n00 4\.00 GiB"):
+    with pytest.raises(OutOfSpace, match=r"free, or being wiped, are n00 4\.00 GiB"):
         lab.create("second", gib=6)
     lab.delete("first")
     assert len(lab.create("second", gib=6)) == 3
@@ -149,3 +149,13 @@ def test_no_operation_on_a_volume_asks_for_what_grows_with_the_number_of_others(
     calls = [call for node in lab.fakes.nodes.values() for call in node.calls]
     assert "sketch" in calls
     assert "describe" not in calls
+
+
+def test_room_that_is_still_to_be_wiped_is_given_away_once_and_only_where_there_is_no_other() -> None:
+    lab = Lab(6, disk_gib=10)
+    for name in ("n00", "n01", "n02", "n03"):
+        lab.fakes.node(name).dirty_bytes = 8 * GIB
+    assert {"n04", "n05"} <= lab.create("first", gib=6)
+    assert lab.create("second", gib=6) <= {"n00", "n01", "n02", "n03"}
+    with pytest.raises(OutOfSpace):
+        lab.create("third", gib=6)
