@@ -28,7 +28,7 @@ pytestmark = pytest.mark.root
 GROUP = "test2"
 OLD, NEW = "v00000000000000aa", "v00000000000000bb"
 OLD_BYTES, PIECE = b"old!" * (MIB // 4), 4 * MIB
-SIZE = 200 * MIB
+SIZE, ROOM = 100 * MIB, 300 * MIB
 
 
 class OneDisk(Storage):
@@ -48,9 +48,18 @@ def machine(tree: Tree) -> Machine:
     return replace(made, runner=run, target=Nvmet(tree, made.blocking))
 
 
+@pytest.fixture(scope="module")
+def narrow(lvm: Lvm) -> Iterator[Lvm]:
+    """The group has little room, which is quickly looked through."""
+    lvm.ensure_logical_volume(GROUP, "rest", lvm.get_volume_group(GROUP).free_bytes - ROOM, TAGS)
+    yield lvm
+    lvm.remove_logical_volume(GROUP, "rest")
+    lvm._lvm("vgchange", "--deltag", "trilith.wiped", GROUP)
+
+
 @pytest.fixture
-def storage(tree: Tree, lvm: Lvm) -> OneDisk:
-    (disk,) = lvm.get_volume_group(GROUP).disks
+def storage(tree: Tree, narrow: Lvm) -> OneDisk:
+    (disk,) = narrow.get_volume_group(GROUP).disks
     return OneDisk(tree, disk)
 
 
@@ -111,12 +120,12 @@ def all_of(storage: Storage) -> int:
 
 
 @pytest.fixture
-def earlier_agent(tree: Tree, lvm: Lvm) -> None:
+def earlier_agent(tree: Tree, narrow: Lvm) -> None:
     """It freed what it had not wiped, and knew nothing of the tag."""
-    left = lvm.ensure_logical_volume(GROUP, f"{OLD}_r0", SIZE, TAGS)
+    left = narrow.ensure_logical_volume(GROUP, f"{OLD}_r0", SIZE, TAGS)
     write_old(tree, blockdev.device_path(tree, left.number), 0)
-    lvm.remove_logical_volume(GROUP, left.name)
-    lvm._lvm("vgchange", "--deltag", "trilith.wiped", GROUP)
+    narrow.remove_logical_volume(GROUP, left.name)
+    narrow._lvm("vgchange", "--deltag", "trilith.wiped", GROUP)
 
 
 @pytest.mark.usefixtures("earlier_agent")
