@@ -9,6 +9,7 @@ from replication.errors import (
     FailedPrecondition,
     InvalidRequest,
     NotFound,
+    NotWiped,
     OutOfSpace,
     StaleEpoch,
     Unavailable,
@@ -25,7 +26,7 @@ class FakeDisks:
 
     name: str
     disk_bytes: int = 100 * GIB
-    dirty_bytes: int = 0  # of what is free: still to be wiped, which takes no time once it is needed
+    reserved_bytes: int = 0  # still to be wiped: for nobody to have, until a test says that it is
     silent: bool = False
     volatile_cache: bool = False
     suspect: set[Key] = field(default_factory=set)
@@ -94,18 +95,19 @@ class FakeDisks:
         return Disk(self._path, f"serial-{self.name}", "fake", self.disk_bytes, usable, why, group)
 
     def _groups(self) -> tuple[VolumeGroup, ...]:
-        room = self.disk_bytes - self._used()
-        free = max(0, room - self.dirty_bytes)
+        size, reserved = self.disk_bytes, self.reserved_bytes
+        free = size - self._used() - reserved
         return tuple(
-            VolumeGroup(f"vg-{self.name}", pool, self._path, self.disk_bytes, free, room - free)
-            for pool in self.pools
+            VolumeGroup(f"vg-{self.name}", pool, self._path, size, free, reserved) for pool in self.pools
         )
 
     def _used(self) -> int:
         return sum(space_bytes(facts.size_bytes) for facts in self.replicas.values())
 
     def _require_room(self, more_bytes: int) -> None:
-        free = self.disk_bytes - self._used()
+        free = self.disk_bytes - self._used() - self.reserved_bytes
+        if free < more_bytes <= free + self.reserved_bytes:
+            raise NotWiped(f"{self._path}: {self.reserved_bytes} bytes are still to be wiped")
         if more_bytes % EXTENT_BYTES or more_bytes > free:
             raise OutOfSpace(f"{more_bytes} bytes do not fit on {self.name}: {free} are free")
 

@@ -8,7 +8,7 @@ from replication.control.placement import ZONE_LABEL
 from replication.control.rooms import ASKED_AT_ONCE, KNOWN_FOR
 from replication.control.store.memory import MemoryStore
 from replication.control.volumes import VolumeRequest
-from replication.errors import OutOfSpace, Unavailable
+from replication.errors import NotWiped, OutOfSpace, Unavailable
 from replication.model import GIB, Volume
 from tests.fakes.clock import HandClock
 from tests.fakes.node import FakeCluster
@@ -151,11 +151,14 @@ def test_no_operation_on_a_volume_asks_for_what_grows_with_the_number_of_others(
     assert "describe" not in calls
 
 
-def test_room_that_is_still_to_be_wiped_is_given_away_once_and_only_where_there_is_no_other() -> None:
-    lab = Lab(6, disk_gib=10)
-    for name in ("n00", "n01", "n02", "n03"):
-        lab.fakes.node(name).dirty_bytes = 8 * GIB
-    assert {"n04", "n05"} <= lab.create("first", gib=6)
-    assert lab.create("second", gib=6) <= {"n00", "n01", "n02", "n03"}
-    with pytest.raises(OutOfSpace):
-        lab.create("third", gib=6)
+def test_room_that_is_still_to_be_wiped_is_given_away_where_there_is_no_other() -> None:
+    lab = Lab(7, disk_gib=10)
+    dirty = ("n00", "n01", "n02", "n03")
+    for name in dirty:
+        lab.fakes.node(name).reserved_bytes = 8 * GIB
+    assert lab.create("first", gib=6) == {"n04", "n05", "n06"}
+    with pytest.raises(NotWiped):
+        lab.create("second", gib=6)
+    for name in dirty:
+        lab.fakes.node(name).reserved_bytes = 0
+    assert lab.create("second", gib=6) < set(dirty)

@@ -128,6 +128,16 @@ def test_a_full_pool_is_resource_exhausted_and_says_what_is_free(controller: Stu
     assert "m1" in said
 
 
+def test_room_that_is_still_to_be_wiped_is_unavailable_and_no_capacity(
+    controller: Stub, cluster: Cluster
+) -> None:
+    for node in cluster.fakes.nodes.values():
+        node.reserved_bytes = node.disk_bytes
+    assert "still to be wiped" in refused(CODE.UNAVAILABLE, controller.CreateVolume, create())
+    request = csi_pb2.GetCapacityRequest(parameters={"pool": "nvme"})
+    assert controller.GetCapacity(request).available_capacity == 0
+
+
 def test_a_node_that_does_not_answer_is_unavailable_and_nothing_stays(
     controller: Stub, cluster: Cluster
 ) -> None:
