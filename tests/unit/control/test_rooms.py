@@ -8,7 +8,7 @@ from replication.control.placement import ZONE_LABEL
 from replication.control.rooms import ASKED_AT_ONCE, KNOWN_FOR
 from replication.control.store.memory import MemoryStore
 from replication.control.volumes import VolumeRequest
-from replication.errors import NotWiped, OutOfSpace, Unavailable
+from replication.errors import OutOfSpace, Unavailable
 from replication.model import GIB, Volume
 from tests.fakes.clock import HandClock
 from tests.fakes.node import FakeCluster
@@ -151,14 +151,17 @@ def test_no_operation_on_a_volume_asks_for_what_grows_with_the_number_of_others(
     assert "describe" not in calls
 
 
-def test_room_that_is_still_to_be_wiped_is_given_away_where_there_is_no_other() -> None:
+def test_room_that_is_still_to_be_wiped_comes_last_and_is_waited_for_and_named() -> None:
+    """A repeat succeeds when it is wiped; until then nothing stays."""
     lab = Lab(7, disk_gib=10)
     dirty = ("n00", "n01", "n02", "n03")
     for name in dirty:
         lab.fakes.node(name).reserved_bytes = 8 * GIB
-    assert lab.create("first", gib=6) == {"n04", "n05", "n06"}
-    with pytest.raises(NotWiped):
+    assert lab.create("first", gib=6, preferred_nodes=("n00",)) == {"n04", "n05", "n06"}
+    with pytest.raises(Unavailable, match=rf"node n00: .*{8 * GIB} bytes are still to be wiped"):
         lab.create("second", gib=6)
+    assert not any(lab.fakes.node(name).replicas for name in dirty)
+    assert lab.control.volumes.find_largest(VolumeRequest("third", GIB, "nvme")) < 4 * GIB
     for name in dirty:
         lab.fakes.node(name).reserved_bytes = 0
     assert lab.create("second", gib=6) < set(dirty)

@@ -101,21 +101,6 @@ def test_a_full_pool_says_how_much_there_is_and_where() -> None:
         control.volumes.create(wanted("more", 60 * GIB))
 
 
-def test_room_that_is_still_to_be_wiped_is_waited_for_and_named() -> None:
-    """A repeat succeeds when it is wiped; until then nothing stays, and elsewhere it is quicker."""
-    cluster, control = make()
-    cluster.node("b").reserved_bytes = 95 * GIB
-    with pytest.raises(Unavailable, match=rf"node b: .*{95 * GIB} bytes are still to be wiped"):
-        control.volumes.create(wanted(size_bytes=10 * GIB))
-    assert control.volumes.list() == ()
-    assert not any(node.replicas for node in cluster.nodes.values())
-    assert control.volumes.find_largest(wanted()) < 5 * GIB
-    one = control.volumes.create(wanted("one", 10 * GIB, replica_count=1, preferred_nodes=("b",)))
-    assert one.replicas[0].node != "b"
-    cluster.node("b").reserved_bytes = 0
-    assert len(control.volumes.create(wanted(size_bytes=10 * GIB)).replicas) == 3
-
-
 def test_nodes_that_do_not_answer_are_named() -> None:
     cluster, control = make()
     cluster.node("b").silent = True
