@@ -2,8 +2,8 @@
 
     python -m tests.scale [--volumes N ...] [--nodes N] [--operations N]
 
-The controller plugin is called through gRPC on a UNIX socket; plugin, callers and the simulated nodes share
-one process, and so one processor at most. A goal that is missed is printed and fails nothing.
+The controller plugin is called by another process through gRPC on a UNIX socket; plugin and simulated nodes
+share one process, and so one processor at most. A goal that is missed is printed and fails nothing.
 """
 
 import argparse

@@ -9,21 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi.v1 import csi_pb2
 from replication.clock import SystemClock
 from replication.control.reconciler import Reconciler
 from replication.kernel.run import run
 from tests.scale.load import Timing, measure
-from tests.scale.stand import POOL, SIZE_BYTES, Stand
-from tests.scale.startup import PAGE
+from tests.scale.stand import Stand
 
 STARTUP_SECONDS = 300.0
-_CAPABILITY = csi_pb2.VolumeCapability(
-    mount=csi_pb2.VolumeCapability.MountVolume(fs_type="ext4"),
-    access_mode=csi_pb2.VolumeCapability.AccessMode(
-        mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,56 +59,15 @@ def measure_row(stand: Stand, folder: Path, volumes: int, effort: Effort) -> Row
 
 def _measure_calls(stand: Stand, effort: Effort) -> dict[str, Timing]:
     """Changes by several threads at once, questions one by one."""
-    names = [f"made-{number}" for number in range(effort.operations)]
-    threads = effort.threads
-    create, ids = measure(lambda name: _create(stand, name), names, threads)
-    publish, _ = measure(lambda volume_id: _publish(stand, volume_id), ids, threads)
-    get, _ = measure(lambda volume_id: _get(stand, volume_id), ids, 1)
-    page, _ = measure(lambda volume_id: _list(stand, volume_id), ids, 1)
-    unpublish, _ = measure(lambda volume_id: _unpublish(stand, volume_id), ids, threads)
-    delete, _ = measure(lambda volume_id: _delete(stand, volume_id), ids, threads)
+    names = [(f"made-{number}", "") for number in range(effort.operations)]
+    create, ids = measure(stand.socket, "create", names, effort.threads)
+    items = [(volume_id, stand.choose_node()) for volume_id in ids]
+    threads = {"publish": effort.threads, "get": 1, "list": 1}
+    rest = ("publish", "get", "list", "unpublish", "delete")
     return {
         "create": create,
-        "publish": publish,
-        "get": get,
-        "list": page,
-        "unpublish": unpublish,
-        "delete": delete,
+        **{call: measure(stand.socket, call, items, threads.get(call, effort.threads))[0] for call in rest},
     }
-
-
-def _create(stand: Stand, name: str) -> str:
-    request = csi_pb2.CreateVolumeRequest(
-        name=name,
-        capacity_range=csi_pb2.CapacityRange(required_bytes=SIZE_BYTES),
-        volume_capabilities=[_CAPABILITY],
-        parameters={"pool": POOL},
-    )
-    return str(stand.controller.CreateVolume(request).volume.volume_id)
-
-
-def _publish(stand: Stand, volume_id: str) -> None:
-    stand.controller.ControllerPublishVolume(
-        csi_pb2.ControllerPublishVolumeRequest(
-            volume_id=volume_id, node_id=stand.choose_node(), volume_capability=_CAPABILITY
-        )
-    )
-
-
-def _get(stand: Stand, volume_id: str) -> None:
-    stand.controller.ControllerGetVolume(csi_pb2.ControllerGetVolumeRequest(volume_id=volume_id))
-
-
-def _list(stand: Stand, after: str) -> None:
-    stand.controller.ListVolumes(csi_pb2.ListVolumesRequest(max_entries=PAGE, starting_token=after))
-
-
-def _unpublish(stand: Stand, volume_id: str) -> None:
-    stand.controller.ControllerUnpublishVolume(csi_pb2.ControllerUnpublishVolumeRequest(volume_id=volume_id))
-
-
-def _delete(stand: Stand, volume_id: str) -> None:
-    stand.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=volume_id))
 
 
 def _measure_startup(folder: Path) -> tuple[float, float, float]:

@@ -1,14 +1,16 @@
-"""Calls made by several threads at once, and how long each took."""
+"""Calls made by several threads of another process at once, and how long each took."""
 
+import json
 import math
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from replication.kernel.run import run
+
+LONGEST = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class Timing:
 
     samples: tuple[float, ...]
     per_second: float
-    busy: float  # milliseconds of this process: plugin, caller and simulated nodes
+    busy: float  # milliseconds of this process: plugin and simulated nodes
 
     @property
     def p50(self) -> float:
@@ -34,18 +36,11 @@ def quantile(samples: Sequence[float], share: float) -> float:
 
 
 def measure(
-    call: Callable[[Item], Result], items: Iterable[Item], threads: int
-) -> tuple[Timing, tuple[Result, ...]]:
-    """`call` of each item, `threads` at a time, and what they return, in order."""
-
-    def timed(item: Item) -> tuple[float, Result]:
-        begun = time.perf_counter()
-        result = call(item)
-        return (time.perf_counter() - begun) * 1000, result
-
-    begun, used = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(threads) as pool:
-        done = tuple(pool.map(timed, items))
-    seconds, busy = time.perf_counter() - begun, time.process_time() - used
-    samples = tuple(milliseconds for milliseconds, _ in done)
-    return Timing(samples, len(done) / seconds, busy * 1000 / len(done)), tuple(result for _, result in done)
+    socket: Path, call: str, items: Sequence[tuple[str, str]], threads: int
+) -> tuple[Timing, tuple[str, ...]]:
+    """`call` of each (volume, node), `threads` at a time, and what they return, in order."""
+    command = [sys.executable, "-m", "tests.scale.callers", str(socket), call, str(threads)]
+    used = time.process_time()
+    found = json.loads(run(command, timeout=LONGEST, stdin=json.dumps(items).encode()))
+    busy = (time.process_time() - used) * 1000 / len(items)
+    return Timing(tuple(found["samples"]), len(items) / found["seconds"], busy), tuple(found["results"])

@@ -7,12 +7,9 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-import grpc
-
 from csi.controller import register_controller
 from csi.endpoint import UnixEndpoint
 from csi.server import serve
-from csi.v1 import csi_pb2_grpc
 from replication.clock import SystemClock
 from replication.control.control import Control, build_control
 from replication.control.lifecycle import VolumeRequest, finish_create, new_volume
@@ -22,11 +19,10 @@ from replication.control.store.sqlite import SqliteStore
 from replication.model import GIB, ReplicaSpec
 from replication.pki import Identity
 from tests.fakes.node import FakeCluster
+from tests.scale.callers import POOL, SIZE_BYTES
 
 CLUSTER = "cluster"
-POOL = "nvme"
 REPLICAS = 3
-SIZE_BYTES = GIB
 DISK_BYTES = 4096 * GIB
 WATCH_POLL = 5.0  # hundreds of listeners that look a hundred times a second would be all that is measured
 
@@ -34,10 +30,10 @@ WATCH_POLL = 5.0  # hundreds of listeners that look a hundred times a second wou
 class Stand:
     """A cluster whose number of volumes grows."""
 
-    def __init__(self, control: Control, fakes: FakeCluster, channel: grpc.Channel) -> None:
+    def __init__(self, control: Control, fakes: FakeCluster, socket: Path) -> None:
         self.control = control
         self.nodes = tuple(fakes.nodes)
-        self.controller = csi_pb2_grpc.ControllerStub(channel)
+        self.socket = socket  # of the plugin
         self._fakes = fakes
         self._random = random.Random(1)  # noqa: S311 - nothing is kept secret by it
         self._filled = 0
@@ -81,16 +77,18 @@ def build_stand(folder: Path, node_count: int) -> Iterator[Stand]:
         stack.callback(store.close)
         control = build_control(store, fakes.connect, SystemClock())
         fakes.add_to(control, POOL, REPLICAS)
-        yield Stand(control, fakes, stack.enter_context(serving(control, folder / "csi.sock")))
+        first = control.volumes.create(VolumeRequest("first", SIZE_BYTES, POOL))  # every node is asked for it
+        control.volumes.delete(first.id)
+        stack.enter_context(serving(control, folder / "csi.sock"))
+        yield Stand(control, fakes, folder / "csi.sock")
 
 
 @contextmanager
-def serving(control: Control, path: Path) -> Iterator[grpc.Channel]:
+def serving(control: Control, path: Path) -> Iterator[None]:
     """The controller plugin on a UNIX socket, as `trilith-csi controller` serves it."""
     server = serve(partial(register_controller, control), UnixEndpoint(path), _no_identity)
     try:
-        with grpc.insecure_channel(f"unix:{path}") as channel:
-            yield channel
+        yield
     finally:
         server.stop(0)
 

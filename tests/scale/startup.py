@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import grpc
+
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from hack.bench.idle import parse_mib
 from replication.clock import SystemClock
@@ -16,16 +18,16 @@ from replication.control.control import build_control
 from replication.control.store.sqlite import SqliteStore
 from replication.model import Node
 from replication.rpc.contract import NodeApi
+from tests.scale.callers import PAGE
 from tests.scale.stand import CLUSTER, serving
-
-PAGE = 100
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     store = SqliteStore(folder, CLUSTER, SystemClock())
     control = build_control(store, _connect_nobody, SystemClock())
-    with serving(control, folder / "startup.sock") as channel:
+    socket = folder / "startup.sock"
+    with serving(control, socket), grpc.insecure_channel(f"unix:{socket}") as channel:
         controller = csi_pb2_grpc.ControllerStub(channel)
         token = _read_page(controller, "")
         answered, resident_mib = time.monotonic(), _resident_mib()

@@ -48,10 +48,12 @@ def test_a_quantile_is_one_of_the_samples(share: float, found: float) -> None:
     assert quantile([4.0, 1.0, 3.0, 2.0], share) == found
 
 
-def test_what_calls_return_is_in_order_and_each_is_timed() -> None:
-    timing, results = measure(lambda number: number * 2, range(20), threads=4)
-    assert results == tuple(range(0, 40, 2))
-    assert len(timing.samples) == 20
+def test_what_calls_return_is_in_order_and_each_is_timed(tmp_path: Path) -> None:
+    with build_stand(tmp_path, 3) as stand:
+        names = [(f"volume-{number}", "") for number in range(5)]
+        timing, ids = measure(stand.socket, "create", names, threads=2)
+        assert [stand.control.volumes.get(volume_id).name for volume_id in ids] == [name for name, _ in names]
+    assert len(timing.samples) == 5
 
 
 def test_growth_is_the_median_of_many_over_that_of_few() -> None:
