@@ -13,13 +13,17 @@ from replication.clock import SystemClock
 
 PATIENCE = 300.0  # seconds: for one call, repeated
 _QUIET = (0.5, 3.0)  # seconds between a start and the next kill
-_PASSING = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-}
+_PASSING = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
 """What an orchestrator repeats a call for without a second thought."""
+WHATEVER = frozenset(grpc.StatusCode)
+"""What kubelet repeats a call for: it does not look."""
 
 T = TypeVar("T")
 
@@ -72,14 +76,14 @@ class Killer:
         self._site.start_controller_plugin()
 
 
-def repeat(calls: Callable[[], T]) -> T:
-    """Until they end well; whatever is not only for now is an error."""
+def repeat(calls: Callable[[], T], passing: frozenset[grpc.StatusCode] = _PASSING) -> T:
+    """Until they end well, or with something that does not pass."""
     clock = SystemClock()
     deadline = clock.now() + PATIENCE
     while True:
         try:
             return calls()
         except grpc.RpcError as error:
-            if error.code() not in _PASSING or clock.now() > deadline:
+            if error.code() not in passing or clock.now() > deadline:
                 raise
         clock.sleep(0.5)

@@ -14,7 +14,7 @@ from hack.lab.site import Site
 from hack.lab.vm import Machine
 from replication.model import MIB
 from replication.traces import TraceKind
-from tests.lab.csi.killing import Killer, repeat
+from tests.lab.csi.killing import WHATEVER, Killer, repeat
 from tests.lab.csi.strays import PLACE, STRAY
 from tests.lab.stand import PATIENCE, wait_for
 
@@ -76,7 +76,7 @@ def test_a_machine_that_boots_has_its_staged_volume_again(site: Site) -> None:
     site.wait_for_agent(machine)
     site.wait_for_plugins()
     csi.unmount(volume_id, machine)
-    repeat(lambda: csi.mount(volume_id, machine, context))
+    repeat(lambda: csi.mount(volume_id, machine, context), WHATEVER)
     assert machine.succeed(f"cat {TARGET}/file") == "written\n"
     csi.unmount(volume_id, machine)
     csi.detach(volume_id, machine)
