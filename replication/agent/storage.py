@@ -10,7 +10,7 @@ wiped (agent/wiping.py). Of a group without the tag _WIPED_TAG nothing is known:
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from replication.agent.names import (
@@ -79,7 +79,7 @@ class Storage:
         self._groups: tuple[lvm_report.VolumeGroup, ...] = ()
         self._sizes: dict[tuple[str, str], int] = {}  # bytes, by group and logical volume
         self._places: dict[tuple[str, str], Place] = {}
-        self._unsettled: set[str] = set()  # groups that the wiper may or may not have changed
+        self._unsettled: set[str] = set()  # groups that a change may or may not have changed
         self._read(self._candidates())
         self._activate()
 
@@ -168,13 +168,17 @@ class Storage:
             if left:
                 volumes = ", ".join(sorted({place.volume_id for place in left}))
                 raise FailedPrecondition(f"pool {pool} still holds replicas of {volumes}")
-            with self._sure():
-                for group in ours:
-                    for dirty in self.list_dirty(group.name):
-                        self.cut(group.name, dirty.name, 0)
-                    self._lvm.remove_volume_group(group.name)
-                self._groups = tuple(group for group in self._groups if group.name not in names)
+            for group in ours:
+                with suppress(NotFound):  # gone, by an attempt that seemed to fail
+                    self._remove_group(group.name)
+                self._groups = tuple(each for each in self._groups if each.name != group.name)
             self._seen = ()
+
+    def _remove_group(self, group: str) -> None:
+        for dirty in self.list_dirty(group):
+            self.cut(group, dirty.name, 0)
+        with self._changing(group):
+            self._lvm.remove_volume_group(group)
 
     def find_place(self, volume_id: str, replica_id: str) -> Place | None:
         return self._places.get((volume_id, replica_id))
@@ -215,18 +219,9 @@ class Storage:
         raise error
 
     def _create(self, home: lvm_report.VolumeGroup, name: str, size_bytes: int) -> None:
-        with self._sure():
+        with self._changing(home.name):
             self._lvm.create_logical_volume(home, name, size_bytes, frozenset({_TAG}))
             self._resized(home.name, name, size_bytes)
-
-    @contextmanager
-    def _sure(self) -> Iterator[None]:
-        """Around a change: when it fails nobody knows what it did, so everything is read anew."""
-        try:
-            yield
-        except TrilithError:
-            self._read(tuple(disk for group in self._groups for disk in group.disks))
-            raise
 
     def _resized(self, group: str, name: str, size_bytes: int) -> None:
         """What a change that was made means; 0 bytes: removed."""
@@ -243,20 +238,20 @@ class Storage:
             home, name = self._get_group(place.volume_group), logical_volume_name(*_ids(place))
             grown = round_up(size_bytes, home.extent_bytes) - self._sizes.get((home.name, name), 0)
             self._require_room(home, grown)
-            with self._sure():
+            with self._changing(home.name):
                 extended = self._lvm.extend(home.name, name, size_bytes)
                 self._resized(home.name, name, extended.size_bytes)
 
     def remove_volume(self, place: Place) -> None:
         """Only what holds nothing but zeroes."""
-        with self._lock, self._sure():
+        with self._lock, self._changing(place.volume_group):
             name = logical_volume_name(*_ids(place))
             self._lvm.remove_logical_volume(place.volume_group, name)
             self._resized(place.volume_group, name, 0)
 
     def discard_volume(self, place: Place) -> None:
         """It is a replica no more, and is to be wiped."""
-        with self._lock, self._sure():
+        with self._lock, self._changing(place.volume_group):
             group, name, dirty = place.volume_group, logical_volume_name(*_ids(place)), new_dirty_name()
             self._lvm.rename(group, name, dirty)
             size = self._sizes[group, name]
@@ -274,7 +269,7 @@ class Storage:
 
         The tag comes last: until then nothing of the group is free. Repeatable.
         """
-        with self._lock, self._settled(group):
+        with self._lock, self._changing(group):
             home = self._get_group(group)
             if _WIPED_TAG in home.tags:
                 return
@@ -290,7 +285,7 @@ class Storage:
 
     def cut(self, group: str, name: str, size_bytes: int) -> None:
         """All behind the first `size_bytes` of a dirty volume is free; it must be zeroes, and stable."""
-        with self._lock, self._settled(group):
+        with self._lock, self._changing(group):
             if size_bytes:
                 self._lvm.reduce(group, name, size_bytes)
             else:
@@ -298,16 +293,25 @@ class Storage:
             self._resized(group, name, size_bytes)
 
     @contextmanager
-    def _settled(self, group: str) -> Iterator[None]:
-        """Around what the wiper does: after a failure this group alone is read anew, as soon as it can be.
+    def _changing(self, group: str) -> Iterator[None]:
+        """Around a change: when it fails nobody knows what it did, so this group is read anew.
 
-        Nobody asked for it, so a disk that errs for a moment must not cost more than that.
+        Now, or before its next change: a disk that errs for a moment costs no more than that.
         """
+        self._settle(group)
+        self._unsettled.add(group)
+        try:
+            yield
+        except TrilithError:
+            with suppress(TrilithError):
+                self._settle(group)
+            raise
+        self._unsettled.discard(group)
+
+    def _settle(self, group: str) -> None:
         if group in self._unsettled:
             self._read_again(group)
-        self._unsettled.add(group)
-        yield
-        self._unsettled.discard(group)
+            self._unsettled.discard(group)
 
     def _read_again(self, group: str) -> None:
         found = self._lvm.get_volume_group(group)

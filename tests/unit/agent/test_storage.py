@@ -230,15 +230,16 @@ def test_a_cut_that_fails_on_a_disk_that_errs_costs_no_knowledge(storage: Storag
     (dirty,) = storage.list_dirty(group)
     reduce = node.lvm._lvreduce
 
+    lost = node.lvm.groups
+
     def late(words: list[str]) -> str:
         reduce(words)
+        node.lvm.groups = {}
         raise CommandFailed(("lvreduce",), 5, "late")
 
     node.lvm._lvreduce = late  # type: ignore[method-assign]
-    lost = node.lvm.groups
     with pytest.raises(CommandFailed):
         storage.cut(group, dirty.name, 40 * MIB)
-    node.lvm.groups = {}
     with pytest.raises(NotFound):
         storage.doubt_free_space(group)
     assert (storage.list_places(), storage.list_dirty(group)) == ((kept,), (dirty,))
@@ -246,3 +247,31 @@ def test_a_cut_that_fails_on_a_disk_that_errs_costs_no_knowledge(storage: Storag
     storage.doubt_free_space(group)
     assert [dirty.size_bytes for dirty in storage.list_dirty(group)] == [40 * MIB]
     assert storage.list_places() == (kept,)
+
+
+def test_a_change_that_fails_on_a_disk_that_errs_costs_no_knowledge_of_replicas(
+    storage: Storage, node: Node
+) -> None:
+    group = group_of(storage)
+    kept = storage.ensure_volume(VOLUME, REPLICA, group, 100 * MIB)
+    lost, node.lvm.groups = node.lvm.groups, {}
+    for _ in range(2):
+        with pytest.raises((CommandFailed, NotFound)):
+            storage.ensure_volume(VOLUME, "r1", group, 100 * MIB)
+        assert storage.list_places() == (kept,)
+    node.lvm.groups = lost
+    assert storage.ensure_volume(VOLUME, "r1", group, 100 * MIB).replica_id == "r1"
+
+
+def test_a_pool_whose_removal_seemed_to_fail_is_gone_for_the_next(storage: Storage, node: Node) -> None:
+    remove = node.lvm._vgremove
+
+    def late(words: list[str]) -> str:
+        remove(words)
+        raise CommandFailed(("vgremove",), 5, "late")
+
+    node.lvm._vgremove = late  # type: ignore[method-assign]
+    with pytest.raises(CommandFailed):
+        storage.remove_pool("fast")
+    storage.remove_pool("fast")
+    assert storage.list_volume_groups() == ()

@@ -209,7 +209,7 @@ def test_a_call_waits_for_room_and_not_for_ever(node: Node, storage: Careful) ->
 def test_threads_wipe_what_comes_and_a_pool_can_go_and_come_back(
     node: Node, storage: Careful, surface: Surface
 ) -> None:
-    wiping = Wiping(replace(fake_machine(node), clock=node), storage, surface.zero)
+    wiping = Wiping(fake_machine(node), storage, surface.zero)  # by the clock that its threads go by
     wiping.follow()
     for _ in range(2):
         (group,) = storage.list_volume_groups()
