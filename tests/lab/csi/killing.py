@@ -12,7 +12,7 @@ from hack.lab.site import Site
 from replication.clock import SystemClock
 
 PATIENCE = 300.0  # seconds: for one call, repeated
-_QUIET = (0.5, 3.0)  # seconds between a start and the next kill
+_QUIET = (1.0, 5.0)  # seconds in which all run, until the next kill
 _PASSING = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -63,17 +63,20 @@ class Killer:
         self._site.agents[machine.name].kill()
         self._site.agents[machine.name].wait()
         self._site.start_agent(machine)
+        self._site.wait_for_agent(machine)
 
     def _plugin(self) -> None:
         machine = self._random.choice(self._site.cluster.machines)
         self._site.plugins[machine.name].kill()
         self._site.plugins[machine.name].wait()
         self._site.start_node_plugin(machine)
+        self._site.wait_for_plugins()
 
     def _controller(self) -> None:
         self._site.daemons["controller"].kill()
         self._site.daemons["controller"].wait()
         self._site.start_controller_plugin()
+        self._site.wait_for_plugins()
 
 
 def repeat(calls: Callable[[], T], passing: frozenset[grpc.StatusCode] = _PASSING) -> T:
