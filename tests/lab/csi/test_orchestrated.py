@@ -74,7 +74,7 @@ def test_a_machine_that_boots_has_its_staged_volume_again(site: Site) -> None:
     site.start_node_plugin(machine)
     site.wait_for_agent(machine)
     site.wait_for_plugins()
-    csi.unmount(volume_id, machine)
+    repeat(lambda: csi.unmount(volume_id, machine), WHATEVER)
     repeat(lambda: csi.mount(volume_id, machine, context), WHATEVER)
     assert machine.succeed(f"cat {TARGET}/file") == "written\n"
     csi.unmount(volume_id, machine)
