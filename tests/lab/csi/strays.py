@@ -6,8 +6,11 @@ Says the number of the array's device in the end. The connection to the export i
 `python strays.py ADDRESS`.
 """
 
+import contextlib
 import sys
+import threading
 import uuid
+from collections.abc import Iterator
 
 from replication.agent.names import ExportName, HoldName, array_name
 from replication.clock import SystemClock
@@ -41,8 +44,9 @@ def make(tree: Tree, group: str, disk: str, address: str) -> None:
     )
     _export(tree, blockdev.device_path(tree, shown.number), address)
     device = _assemble(tree, below.number)
-    ensure_filesystem(run, device, Kind.EXT4)
-    Mounts(run, tree).ensure_mounted(device, PLACE, Kind.EXT4)
+    with _acknowledged(tree):
+        ensure_filesystem(run, device, Kind.EXT4)
+    Mounts(run, tree).ensure_mounted(device, PLACE, Kind.EXT4, ("ro",))  # nobody would acknowledge a write
     _limit(tree, tree.device_number(device))
 
 
@@ -59,6 +63,24 @@ def _assemble(tree: Tree, number: str) -> str:
     device = md.assemble(tree, spec, SystemClock())
     md.activate(tree, STRAY)
     return device
+
+
+@contextlib.contextmanager
+def _acknowledged(tree: Tree) -> Iterator[None]:
+    """Writes to the array wait for whoever keeps its metadata, which is us."""
+    over = threading.Event()
+
+    def acknowledge() -> None:
+        while not over.wait(0.05):
+            md.acknowledge_writes(tree, STRAY)
+
+    keeper = threading.Thread(target=acknowledge)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 def _limit(tree: Tree, number: str) -> None:
