@@ -4,6 +4,7 @@ There is no `fast_io_fail_tmo`, and `ctrl_loss_tmo` is endless: a path that is l
 because only the agent, after the record, may decide that they fail.
 """
 
+import errno
 import os
 import re
 import socket
@@ -14,13 +15,14 @@ from typing import Protocol
 from replication.clock import Clock, SystemClock, wait_until
 from replication.errors import FailedPrecondition, KernelError, NotFound, TimedOut, Unavailable
 from replication.kernel.deadline import Blocking
-from replication.kernel.sysfs import Tree, refuse
+from replication.kernel.sysfs import Tree, errno_of, refuse
 
 _SUBSYSTEMS = "/sys/class/nvme-subsystem"
 _CONTROLLERS = "/sys/class/nvme"
 _NAMESPACE = re.compile(r"nvme\d+n\d+")  # not nvme0c1n1, one path of it
 _CONTROLLER = re.compile(r"nvme\d+")
 _REACH_TIMEOUT = 3.0
+_START_TIMEOUT = 120.0  # longer than the kernel tries the first connection of a controller
 _ANSWER = re.compile(r"instance=(\d+),cntlid=(\d+)")
 
 
@@ -259,10 +261,27 @@ class NvmeHost:
         return "dhchap_secret" in self._fabrics.options()
 
     def _delete(self, controller: str) -> None:
+        """What has never been started cannot be deleted (nvme_sysfs_delete): it starts, or goes by itself.
+
+        An agent that is killed while it connects leaves such a one.
+        """
+        wait_until(
+            lambda: self._is_deleted(controller),
+            f"{controller} to be started, so that it can be deleted",
+            timeout=_START_TIMEOUT,
+            clock=self._clock,
+        )
+
+    def _is_deleted(self, controller: str) -> bool:
         try:
             self._tree.write(f"{_CONTROLLERS}/{controller}/delete_controller", 1)
         except NotFound:
-            return
+            return True
+        except KernelError as error:
+            if errno_of(error) == errno.EBUSY:
+                return False
+            raise
+        return True
 
     def _find(self, name: str) -> Controller | None:
         base = f"{_CONTROLLERS}/{name}"

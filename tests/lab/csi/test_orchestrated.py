@@ -115,7 +115,8 @@ def make_strays(site: Site, machine: Machine, other: Machine) -> None:
 
 
 def assert_nothing_left(site: Site) -> None:
-    """No record, and nothing of ours but the pool on any machine; the doctor sees it so, too."""
+    """No record, and nothing of ours but the pool on any machine; the doctor sees it so, too. All run."""
+    assert {name: process.poll() for name, process in site.daemons.items()} == dict.fromkeys(site.daemons)
 
     def is_clean() -> bool:
         return not site.control.volumes.list() and not list(find_unsound(site.control, site.cluster.machines))

@@ -1,3 +1,4 @@
+import errno
 import socket
 import threading
 from dataclasses import replace
@@ -7,6 +8,7 @@ import pytest
 
 from replication.errors import FailedPrecondition, KernelError, NotFound, TimedOut, Unavailable
 from replication.kernel.nvme import Connection, FabricsNode, NvmeHost, format_options, parse_answer, redact
+from replication.kernel.sysfs import refuse
 from tests.unit.kernel.fake_tree import FakeTree
 
 CONNECTION = Connection(
@@ -28,6 +30,7 @@ class FakeHost(FakeTree):
         self.deleted = threading.Event()
         self.asked: list[str] = []
         self.refuse = ""
+        self.unstarted = 0  # times that a controller's deletion is refused since it has not been started
 
     def reach(self, address: str, port: int, timeout: float) -> None:
         assert timeout <= 3
@@ -70,6 +73,9 @@ class FakeHost(FakeTree):
     def write(self, name: str, value: str | int, *, secret: bool = False) -> None:
         super().write(name, value, secret=secret)
         assert name.endswith("/delete_controller")
+        if self.unstarted:
+            self.unstarted -= 1
+            refuse(f"write {value} to {name}", OSError(errno.EBUSY, "Device or resource busy"))
         self.answers.wait(20)
         instance = name.split("/")[-2].removeprefix("nvme")
         for gone in (f"/sys/class/nvme/nvme{instance}", f"/sys/class/nvme-subsystem/nvme-subsys{instance}"):
@@ -194,6 +200,18 @@ def test_a_controller_that_does_not_go_times_out_until_it_does(host: NvmeHost, k
         with pytest.raises(TimedOut, match="delete nvme3"):
             host.disconnect(CONNECTION.nqn, timeout=0.05)
     kernel.answers.set()
+    host.disconnect(CONNECTION.nqn, timeout=5)
+    assert host.list_controllers() == ()
+
+
+def test_a_controller_that_an_agent_was_killed_over_goes_once_it_has_started(
+    host: NvmeHost, kernel: FakeHost
+) -> None:
+    host.ensure_connected(CONNECTION)
+    kernel.unstarted = 1 << 30
+    with pytest.raises(TimedOut, match="delete nvme3"):
+        host.disconnect(CONNECTION.nqn, timeout=0.2)
+    kernel.unstarted = 1
     host.disconnect(CONNECTION.nqn, timeout=5)
     assert host.list_controllers() == ()
 
