@@ -6,6 +6,7 @@ What runs is what users run: the same programs with the same arguments. Only the
 import contextlib
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -42,10 +43,12 @@ class Site:
         self.plugins: dict[str, Spawned] = {}
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}  # beside the machines: control, controller
         self._stack = contextlib.ExitStack()
+        self._starter = ThreadPoolExecutor(1)  # a death signal is of the thread that started: prctl(2)
         self._clock = SystemClock()
 
     def __enter__(self) -> "Site":
         with self._stack:
+            self._stack.callback(self._starter.shutdown)
             self.state = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="trilith-site-")))
             self._authority = CertificateAuthority.create(self.state / "ca", _CLUSTER, clock=self._clock)
             write_identity(self.state / "pki", self._authority.issue("lab", Role.CONTROL))
@@ -137,12 +140,13 @@ class Site:
     def _run(self, name: str, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
         program, *arguments = words
         log = (self.cluster.logs / f"{program}-{arguments[0].strip('-')}.log").open("ab")
-        process = subprocess.Popen(
+        process = self._starter.submit(
+            subprocess.Popen,
             ["setpriv", "--pdeathsig", "KILL", "--", str(VENV / "bin" / program), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-        )
+        ).result()
         self._stack.callback(log.close)
         self._stack.callback(_end, process)
         self.daemons[name] = process
