@@ -62,11 +62,16 @@ class Executor:
         return self._nodes.to(replica.node).ensure_replica(spec)
 
     def remove_replicas(self, volume: Volume) -> dict[str, TrilithError]:
-        """The errors. What does not exist, or was on a node that left the cluster, is removed."""
+        """The errors. What does not exist, or was on a node that left the cluster, is removed.
+
+        Nobody has the volume any more: an array of it is what a consumer that was fenced still has.
+        """
 
         def remove(replica: Replica) -> None:
             try:
-                self._nodes.to(replica.node).remove_replica(volume.id, replica.id)
+                api = self._nodes.to(replica.node)
+                act = partial(api.remove_replica, volume.id, replica.id)
+                _past_older(api, volume.id, volume.epoch + 1, act)
             except NotFound:
                 return
 

@@ -79,3 +79,16 @@ def test_an_operation_under_way_goes_first() -> None:
     control.volumes.detach(made.id)
     control.volumes.reattach(made.id)
     assert control.volumes.get(made.id).attachment is Attachment.DETACHED
+
+
+def test_a_volume_is_deleted_though_the_consumer_that_was_fenced_is_back_with_its_array() -> None:
+    cluster, control = make()
+    made = control.volumes.create(VolumeRequest("data", GIB, "nvme"))
+    control.volumes.attach(made.id, "a")
+    cluster.node("a").silent = True
+    control.volumes.detach(made.id)
+    cluster.node("a").silent = False
+    assert made.id in cluster.node("a").arrays
+    control.volumes.delete(made.id)
+    assert control.volumes.list() == ()
+    assert not any(node.arrays or node.replicas for node in cluster.nodes.values())
