@@ -24,6 +24,7 @@ from replication.errors import (
     AlreadyExists,
     FailedPrecondition,
     InvalidRequest,
+    KernelError,
     NotFound,
     NotWiped,
     OutOfSpace,
@@ -88,14 +89,20 @@ class Storage:
         return tuple(disk.path for disk in found if disk.signature == "LVM2_member")
 
     def _read(self, devices: tuple[str, ...]) -> None:
-        """From LVM, of `devices` those that carry our tag."""
+        """From LVM, of `devices` those that carry our tag.
+
+        A group that LVM does not show stays known: its disk errs. Only `remove_pool` takes one away.
+        """
         everything = Lvm(self._runner, devices).list_volume_groups() if devices else ()
-        self._groups = tuple(group for group in everything if _TAG in group.tags)
+        shown = tuple(group for group in everything if _TAG in group.tags)
+        names = {group.name for group in shown}
+        hidden = tuple(group for group in self._groups if group.name not in names)
+        kept = {key: size for key, size in self._sizes.items() if key[0] not in names}
+        self._groups = (*shown, *hidden)
         self._lvm = Lvm(self._runner, tuple(disk for group in self._groups for disk in group.disks))
         volumes = self._lvm.list_logical_volumes() if self._groups else ()
-        self._learn(
-            {(volume.group, volume.name): volume.size_bytes for volume in volumes if _TAG in volume.tags}
-        )
+        ours = (volume for volume in volumes if volume.group in names and _TAG in volume.tags)
+        self._learn(kept | {(volume.group, volume.name): volume.size_bytes for volume in ours})
 
     def _learn(self, sizes: Mapping[tuple[str, str], int]) -> None:
         self._sizes = dict(sizes)
@@ -169,7 +176,7 @@ class Storage:
                 volumes = ", ".join(sorted({place.volume_id for place in left}))
                 raise FailedPrecondition(f"pool {pool} still holds replicas of {volumes}")
             for group in ours:
-                with suppress(NotFound):  # gone, by an attempt that seemed to fail
+                if self._lvm.find_volume_group(group.name):  # else an attempt that seemed to fail did it
                     self._remove_group(group.name)
                 self._groups = tuple(each for each in self._groups if each.name != group.name)
             self._seen = ()
@@ -314,7 +321,10 @@ class Storage:
             self._unsettled.discard(group)
 
     def _read_again(self, group: str) -> None:
-        found = self._lvm.get_volume_group(group)
+        """KernelError when LVM does not show it: NotFound would say that what is on it is gone."""
+        found = self._lvm.find_volume_group(group)
+        if found is None:
+            raise KernelError(f"LVM does not show volume group {group}: does its disk answer?")
         volumes = (v for v in self._lvm.list_logical_volumes() if v.group == group and _TAG in v.tags)
         self._groups = tuple(found if each.name == group else each for each in self._groups)
         others = {key: size for key, size in self._sizes.items() if key[0] != group}

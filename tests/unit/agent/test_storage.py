@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from replication.agent.storage import Storage
-from replication.errors import AlreadyExists, CommandFailed, NotFound, NotWiped, OutOfSpace
+from replication.errors import AlreadyExists, CommandFailed, KernelError, NotFound, NotWiped, OutOfSpace
 from replication.model import GIB, MIB
 from tests.unit.agent.fake_disk import DISK, Node
 
@@ -240,7 +240,7 @@ def test_a_cut_that_fails_on_a_disk_that_errs_costs_no_knowledge(storage: Storag
     node.lvm._lvreduce = late  # type: ignore[method-assign]
     with pytest.raises(CommandFailed):
         storage.cut(group, dirty.name, 40 * MIB)
-    with pytest.raises(NotFound):
+    with pytest.raises(KernelError, match="does its disk answer"):
         storage.doubt_free_space(group)
     assert (storage.list_places(), storage.list_dirty(group)) == ((kept,), (dirty,))
     node.lvm.groups = lost
@@ -256,9 +256,13 @@ def test_a_change_that_fails_on_a_disk_that_errs_costs_no_knowledge_of_replicas(
     kept = storage.ensure_volume(VOLUME, REPLICA, group, 100 * MIB)
     lost, node.lvm.groups = node.lvm.groups, {}
     for _ in range(2):
-        with pytest.raises((CommandFailed, NotFound)):
+        with pytest.raises(KernelError):
             storage.ensure_volume(VOLUME, "r1", group, 100 * MIB)
         assert storage.list_places() == (kept,)
+    storage.refresh()
+    assert (storage.list_places(), group_of(storage)) == ((kept,), group)
+    with pytest.raises(KernelError):
+        storage.discard_volume(kept)
     node.lvm.groups = lost
     assert storage.ensure_volume(VOLUME, "r1", group, 100 * MIB).replica_id == "r1"
 
