@@ -17,7 +17,14 @@ from replication.agent.names import (
 )
 from replication.agent.replicas import FENCE_TIMEOUT, Replicas
 from replication.agent.storage import Place, Storage
-from replication.errors import DataLoss, FailedPrecondition, KernelError, NotFound, Unsupported
+from replication.errors import (
+    DataLoss,
+    FailedPrecondition,
+    KernelError,
+    NotFound,
+    StaleEpoch,
+    Unsupported,
+)
 from replication.kernel import blockdev, cgroup, header, md
 from replication.kernel.cgroup import IoLimits
 from replication.kernel.md_state import device_of, list_arrays
@@ -53,7 +60,7 @@ class Traces:
         for mount in self._mounts.list_mounts():
             volume_id = parse_device(mount)
             if volume_id:
-                yield Trace(TraceKind.MOUNT, mount.path, volume_id)
+                yield Trace(TraceKind.MOUNT, mount.path, volume_id, epoch=self._find_epoch(volume_id))
 
     def _list_limits(self) -> Iterator[Trace]:
         try:
@@ -63,12 +70,16 @@ class Traces:
         for volume_id in list_arrays(self._machine.tree):
             number = self._machine.tree.device_number(device_of(volume_id))
             if cgroup.read_limits(self._machine.tree, workloads, number) != IoLimits():
-                yield Trace(TraceKind.LIMIT, number, volume_id)
+                yield Trace(TraceKind.LIMIT, number, volume_id, epoch=self._find_epoch(volume_id))
 
     def _list_arrays(self) -> Iterator[Trace]:
         for volume_id in list_arrays(self._machine.tree):
-            epochs = [name.epoch for name, _ in self._members.find_holds(volume_id)]
-            yield Trace(TraceKind.ARRAY, array_name(volume_id), volume_id, epoch=max(epochs, default=0))
+            epoch = self._find_epoch(volume_id)
+            yield Trace(TraceKind.ARRAY, array_name(volume_id), volume_id, epoch=epoch)
+
+    def _find_epoch(self, volume_id: str) -> int:
+        """Of the newest attachment here; 0 when there is none."""
+        return max((name.epoch for name, _ in self._members.find_holds(volume_id)), default=0)
 
     def _list_holds(self) -> Iterator[Trace]:
         for name, state in self._members.find_holds():
@@ -104,11 +115,15 @@ class Traces:
     def remove(self, trace: Trace) -> None:
         """FailedPrecondition when something stands on it or has it open. Repeatable.
 
-        Of arrays only those that the agent does not watch: the others are to be detached.
+        Of arrays only those that the agent does not watch: the others are to be detached. What has no epoch
+        in its name may have been made anew since it was looked at: StaleEpoch.
         """
+        nameless = trace.kind in {TraceKind.MOUNT, TraceKind.LIMIT, TraceKind.ARRAY}
+        if nameless and self._find_epoch(trace.volume_id) > trace.epoch:
+            raise StaleEpoch(f"{trace.kind} {trace.name}: volume {trace.volume_id} is attached anew by now")
         tree = self._machine.tree
         removers: dict[TraceKind, Callable[[Trace], None]] = {
-            TraceKind.MOUNT: lambda found: self._mounts.unmount(found.name),
+            TraceKind.MOUNT: self._remove_mount,
             TraceKind.LIMIT: self._remove_limit,
             TraceKind.ARRAY: lambda found: md.stop(tree, found.volume_id, self._machine.clock),
             TraceKind.HOLD: self._remove_hold,
@@ -118,8 +133,18 @@ class Traces:
         }
         removers[trace.kind](trace)
 
+    def _remove_mount(self, trace: Trace) -> None:
+        mount = self._mounts.find(trace.name)
+        if mount is not None and parse_device(mount) != trace.volume_id:
+            raise FailedPrecondition(f"{trace.name} shows something else by now")
+        self._mounts.unmount(trace.name)
+
     def _remove_limit(self, trace: Trace) -> None:
-        cgroup.remove_limits(self._machine.tree, find_workloads(self._machine.tree), trace.name)
+        """A device number is given to the next array when one is gone, and its limits go with it."""
+        if any(
+            trace.name == found.name for found in self._list_limits() if found.volume_id == trace.volume_id
+        ):
+            cgroup.remove_limits(self._machine.tree, find_workloads(self._machine.tree), trace.name)
 
     def _remove_hold(self, trace: Trace) -> None:
         state = self._machine.holds.find(trace.name)

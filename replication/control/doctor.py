@@ -12,7 +12,7 @@ from replication.control.events import Events
 from replication.control.nodes import Nodes
 from replication.control.parallel import ask_all
 from replication.control.store.base import Store
-from replication.errors import Conflict, TrilithError
+from replication.errors import Conflict, FailedPrecondition, TrilithError
 from replication.model import Attachment, Phase, Replica, Versioned, Volume
 from replication.traces import Trace, TraceKind
 
@@ -58,7 +58,7 @@ class Doctor:
 
     def examine(self) -> Diagnosis:
         before = self._read()
-        answers = ask_all({n.name: partial(self._list, n.name) for n in self._nodes.list()}, ASK_SECONDS)
+        answers = self._ask()
         after = self._read()
         traces = {node: found for node, found in answers.items() if not isinstance(found, TrilithError)}
         silent = tuple((node, str(e)) for node, e in sorted(answers.items()) if isinstance(e, TrilithError))
@@ -74,9 +74,22 @@ class Doctor:
         known = self._read().get(trace.volume_id)
         if known is not None and not find_fault(trace, finding.node, known.volume):
             raise Conflict(f"{trace.kind} {trace.name} on node {finding.node} belongs to a volume by now")
+        if trace.kind is TraceKind.EXPORT:
+            self._check_unconnected(trace)
         self._nodes.to(finding.node).remove_trace(trace)
         what = f"{trace.kind} {trace.name} on node {finding.node}: {finding.problem}"
         self._events.write(trace.volume_id, "orphan-removed", what)
+
+    def _check_unconnected(self, export: Trace) -> None:
+        """Its own node cannot tell who has it: the others can. One that is silent may have it, too."""
+        for node, found in self._ask().items():
+            if isinstance(found, TrilithError):
+                raise FailedPrecondition(f"node {node} may be connected to {export.name}: {found}")
+            if any((t.kind, t.name) == (TraceKind.CONNECTION, export.name) for t in found):
+                raise FailedPrecondition(f"node {node} is connected to {export.name}")
+
+    def _ask(self) -> dict[str, tuple[Trace, ...] | TrilithError]:
+        return ask_all({n.name: partial(self._list, n.name) for n in self._nodes.list()}, ASK_SECONDS)
 
     def _list(self, node: str) -> tuple[Trace, ...]:
         return self._nodes.to(node).list_traces()
@@ -158,7 +171,7 @@ def _find_fault_of_export(trace: Trace, node: str, volume: Volume) -> str:
 
 
 def _find_old_epoch(trace: Trace, volume: Volume) -> str:
-    """Mounts and limits, and arrays made by hand, have no epoch."""
+    """What was made by hand may have no epoch."""
     if trace.epoch in {0, volume.epoch}:
         return ""
     return f"it is of epoch {trace.epoch}, the record of {volume.epoch}"

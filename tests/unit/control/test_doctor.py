@@ -167,3 +167,21 @@ def test_what_stands_on_something_comes_before_it() -> None:
     traces = [Trace(kind, f"{kind}", STRANGER) for kind in reversed(TraceKind)]
     found = diagnose({}, frozenset(), {"a": tuple(traces)})
     assert [finding.kind for finding in found] == list(TraceKind)
+
+
+def test_an_export_goes_only_when_nobody_can_be_connected_to_it(control: Control, fakes: FakeCluster) -> None:
+    export, connection = (Trace(kind, "nqn", STRANGER) for kind in (TraceKind.EXPORT, TraceKind.CONNECTION))
+    fakes.node("a").strays.append(export)
+    fakes.node("b").strays.append(connection)
+    found = control.doctor.examine().findings
+    assert [finding.trace for finding in found] == [connection, export]
+    with pytest.raises(FailedPrecondition, match="node b is connected"):
+        control.doctor.remove(found[1])
+    control.doctor.remove(found[0])
+    fakes.node("c").silent = True
+    with pytest.raises(FailedPrecondition, match="node c may be connected"):
+        control.doctor.remove(found[1])
+    assert fakes.node("a").strays == [export]
+    fakes.node("c").silent = False
+    control.doctor.remove(found[1])
+    assert fakes.node("a").strays == []
