@@ -29,6 +29,7 @@ BUSY_PAUSE = 0.25  # between two pieces on a disk that is used
 IDLE_PAUSE = 600.0
 RETRY_PAUSE = 10.0
 STEP_TIMEOUT = 20.0
+WAITING = 8  # calls: each keeps one of the agent's threads, and whoever lets writes go needs one
 _POLL = 0.05
 
 T = TypeVar("T")
@@ -188,6 +189,7 @@ class Wiping:
         self._storage = storage
         self._zero = zero
         self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(WAITING)
         self._wipers: dict[str, Wiper] = {}
 
     def follow(self) -> None:
@@ -219,7 +221,21 @@ class Wiping:
         self._tell(group, Wiper.wake)
 
     def with_room(self, group: str, act: Callable[[], T]) -> T:
-        """What `act` returns, as soon as it does not raise NotWiped; or that, after PATIENCE."""
+        """What `act` returns, as soon as it does not raise NotWiped.
+
+        That, after PATIENCE, or at once when others wait in number.
+        """
+        try:
+            return act()
+        except NotWiped:
+            if not self._waiting.acquire(blocking=False):
+                raise
+        try:
+            return self._wait_for_room(group, act)
+        finally:
+            self._waiting.release()
+
+    def _wait_for_room(self, group: str, act: Callable[[], T]) -> T:
         clock, call = self._machine.clock, object()
         deadline = clock.now() + PATIENCE
         try:

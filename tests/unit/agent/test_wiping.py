@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Event, Semaphore
 
 import pytest
 
@@ -16,6 +18,7 @@ from replication.agent.wiping import (
     PATIENCE,
     PIECE_BYTES,
     SLICE_BYTES,
+    WAITING,
     Cut,
     Wiper,
     Wiping,
@@ -204,6 +207,29 @@ def test_a_call_waits_for_room_and_not_for_ever(node: Node, storage: Careful) ->
     with pytest.raises(NotWiped, match="still to be wiped"):
         wiping.with_room(group.name, waits_until(node, 1000.0))
     assert node.time == pytest.approx(40.0 + PATIENCE, abs=0.2)
+
+
+def test_calls_that_wait_leave_threads_to_those_that_let_writes_go(
+    node: Node, storage: Careful, surface: Surface
+) -> None:
+    """One more than may wait is told at once; when they are done, the next may."""
+    wiping, wiped = Wiping(fake_machine(node), storage, surface.zero), Event()
+    tries = [Semaphore(0) for _ in range(WAITING)]
+
+    def make(tried: Semaphore) -> str:
+        tried.release()
+        if not wiped.is_set():
+            raise NotWiped("none is wiped")
+        return "made"
+
+    with ThreadPoolExecutor(WAITING) as pool:
+        waiting = [pool.submit(wiping.with_room, "group", partial(make, tried)) for tried in tries]
+        for tried in tries:
+            assert all(tried.acquire(timeout=20) for _ in range(2)), "it has tried again, so it waits"
+        with pytest.raises(NotWiped):
+            wiping.with_room("group", partial(make, Semaphore(0)))
+        wiped.set()
+        assert {each.result() for each in waiting} == {"made"}
 
 
 def test_threads_wipe_what_comes_and_a_pool_can_go_and_come_back(
