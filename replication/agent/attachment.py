@@ -2,7 +2,9 @@
 
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from replication.agent.assembled import Arrays, Assembled
 from replication.agent.eviction import evict
@@ -134,7 +136,7 @@ class Attachments:
         if find_array(self._machine.tree, volume_id) is not None:
             evict(self._machine, device_of(volume_id))
             self._fail_held(volume_id, epoch)
-            self._stop_patiently(volume_id)
+            self._patiently(lambda: md.stop(self._machine.tree, volume_id, self._machine.clock))
         self._arrays.remove(volume_id)
         self._remove_members(volume_id, epoch)
 
@@ -147,13 +149,13 @@ class Attachments:
         everyone = frozenset(member.kname for member in read_members(self._machine.tree, volume_id))
         release_pending(self._machine.tree, volume_id, everyone)
 
-    def _stop_patiently(self, volume_id: str) -> None:
-        """Its users were killed; each lets go when its request ends. FailedPrecondition when one does not."""
+    def _patiently(self, act: Callable[[], None]) -> None:
+        """Again while something is open: users that were killed let go, a flush under way ends."""
         clock = self._machine.clock
         deadline = clock.now() + LET_GO_TIMEOUT
         while True:
             try:
-                md.stop(self._machine.tree, volume_id, clock)
+                act()
             except FailedPrecondition:
                 if clock.now() >= deadline:
                     raise
@@ -165,7 +167,8 @@ class Attachments:
         for name, state in tuple(self._members.find_holds(volume_id)):
             if name.epoch <= epoch:
                 joint = self._members.read_back(name, state)
-                self._members.remove(joint.hold, joint.remote.nqn if joint.remote else "")
+                nqn = joint.remote.nqn if joint.remote else ""
+                self._patiently(partial(self._members.remove, joint.hold, nqn))
 
 
 def choose_members(joints: list[Joint], *, resync: bool) -> tuple[md.MemberSpec, ...]:
