@@ -18,8 +18,9 @@ from hack.lab.errors import LabError
 from hack.lab.network import AGENT_PORT, HOST_ADDRESS
 from hack.lab.paths import REPOSITORY, VENV
 from hack.lab.vm import Machine, Spawned
-from replication.clock import SystemClock, wait_until
+from replication.clock import SystemClock
 from replication.control.control import open_control
+from replication.errors import TimedOut, TrilithError
 from replication.model import Node
 from replication.pki import CertificateAuthority, Holder, Identity, Role, read_identity, write_identity
 from replication.rpc.tls import secure_channel
@@ -96,16 +97,21 @@ class Site:
         """Until the control plane has it as a node, and it answers."""
         node = Node(machine.name, f"{machine.address}:{AGENT_PORT}", machine.address)
 
-        def answers() -> bool:
-            with contextlib.suppress(Exception):
-                self.control.nodes.add(node)
-                self.control.nodes.facts(machine.name)
-                return True
+        deadline = self._clock.now() + timeout
+        while (error := self._find_error(node)) is not None:
             if self.agents[machine.name].status is not None:
                 raise RuntimeError(f"the agent of {machine.name} ended:\n{self.agents[machine.name].output}")
-            return False
+            if self._clock.now() > deadline:
+                raise TimedOut(f"the agent of {machine.name} to answer: not within {timeout:g} s: {error}")
+            self._clock.sleep(0.05)
 
-        wait_until(answers, f"the agent of {machine.name} to answer", timeout=timeout, clock=self._clock)
+    def _find_error(self, node: Node) -> TrilithError | None:
+        try:
+            self.control.nodes.add(node)
+            self.control.nodes.facts(node.name)
+        except TrilithError as error:
+            return error
+        return None
 
     def _spawn(self, machine: Machine, words: tuple[str, ...]) -> Spawned:
         program, *arguments = words

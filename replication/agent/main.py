@@ -1,5 +1,6 @@
 """`trilith-agent`: the program that runs on every node, as root."""
 
+import faulthandler
 import logging
 import os
 import resource
@@ -58,6 +59,7 @@ def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
     identity = read_identity(certs)
     protect_from_memory_pressure()
     apart = Apart()  # before there is anything that a child must not have
+    faulthandler.register(signal.SIGUSR1)  # what every thread is doing, for whoever wonders
     allow_many_files()
     machine = make_machine(identity, data_address, data_port, apart)
     machine.target.remove_unused_hosts(NQN_PREFIX)  # left by an agent that was killed between two steps
