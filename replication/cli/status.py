@@ -7,7 +7,6 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from replication.cli.health import Health, VolumeHealth, judge_volume
 from replication.cli.output import make_console, make_table, print_json, print_json_line, print_rendered
 from replication.cli.pool import sum_usage
 from replication.cli.replica import format_since
@@ -16,6 +15,7 @@ from replication.cli.sizes import format_size
 from replication.cli.volume import describe_attachment
 from replication.cli.watch import describe, to_plain
 from replication.control.pools import NodeUsage
+from replication.control.redundancy import Health, VolumeHealth, judge_volume
 from replication.model import Pool
 
 INTERVAL = 1.0

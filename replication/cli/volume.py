@@ -2,7 +2,6 @@
 
 import click
 
-from replication.cli.health import VolumeHealth, count_in_sync, judge_volume
 from replication.cli.output import print_json, print_table
 from replication.cli.pool import REPLICA_COUNTS
 from replication.cli.replica import HEADINGS, format_since, to_row
@@ -12,6 +11,7 @@ from replication.cli.sizes import Size, format_size
 from replication.cli.watch import watch_volume
 from replication.control.insync import get_replica
 from replication.control.lifecycle import VolumeRequest
+from replication.control.redundancy import VolumeHealth, count_in_sync, judge_volume
 from replication.errors import InvalidRequest
 from replication.model import Attachment, Volume
 

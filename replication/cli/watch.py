@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import click
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from replication.cli.health import Health, VolumeHealth, count_in_sync, is_redundant, judge_volume
 from replication.cli.output import make_console, print_json_line
 from replication.cli.replica import format_since
 from replication.cli.session import Session
 from replication.cli.sizes import format_seconds, format_size
+from replication.control.redundancy import Health, VolumeHealth, count_in_sync, is_redundant, judge_volume
 from replication.errors import TimedOut
 from replication.model import Volume
 

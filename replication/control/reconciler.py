@@ -10,6 +10,7 @@ from replication.control.adjusting import plan_minimums, plan_tunings
 from replication.control.control import Control
 from replication.control.events import Events
 from replication.control.maintaining import Maintaining
+from replication.control.metrics import Metrics
 from replication.control.progress import Copy, tell
 from replication.control.repair import Plan, Repair, Task
 from replication.control.replacing import Replacing
@@ -31,6 +32,7 @@ class Reconciler:
     """Several may run at once, in any process: records are swapped, operations locked."""
 
     def __init__(self, control: Control, clock: Clock) -> None:
+        self.metrics = Metrics(clock)
         self._control = control
         self._clock = clock
         self._woken = threading.Event()
@@ -87,6 +89,7 @@ class Reconciler:
         yield self._repair.plan_rebuilds()
         if cleaning:
             survey = take_survey(self._control.store, self._control.executor, self._clock)
+            self.metrics.note(survey)
             yield self._repair.plan_cleaning(survey)
             yield self._replacing.plan(survey)
             yield self._maintaining.plan(survey)
@@ -95,6 +98,7 @@ class Reconciler:
             yield self._returns.plan(survey)
 
     def _report(self, node: str, report: ArrayReport) -> None:
+        self.metrics.note_report(report)
         self.handle(node, report)
         self._copies.follow(report)
         self._woken.set()

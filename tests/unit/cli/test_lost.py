@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from replication.cli.health import Health, find_waits, judge_volume
 from replication.cli.watch import describe, to_plain
+from replication.control.redundancy import Health, find_waits, judge_volume
 from replication.model import MemberHealth, Volume
 from tests.unit.cli.conftest import Cluster
 from tests.unit.control.records import detached, report

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from replication.cli.health import Health, Rebuild, judge_volume
 from replication.cli.watch import describe, describe_rebuild
+from replication.control.redundancy import Health, Rebuild, judge_volume
 from replication.model import (
     MIB,
     ArrayReport,
