@@ -14,6 +14,7 @@ from replication.agent.machine import Machine
 from replication.agent.memory import protect_from_memory_pressure
 from replication.agent.names import NQN_PREFIX
 from replication.agent.node import Agent
+from replication.agent.priority import ensure_priority
 from replication.agent.storage import Storage
 from replication.clock import SystemClock
 from replication.errors import TrilithError, Unsupported
@@ -58,6 +59,7 @@ def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
     end_with_any_thread()
     identity = read_identity(certs)
     protect_from_memory_pressure()
+    ensure_priority()
     apart = Apart()  # before there is anything that a child must not have
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, for whoever wonders
     allow_many_files()

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from replication.agent.discovery import Discovery
 from replication.agent.names import (
     is_dirty_name,
     logical_volume_name,
@@ -31,13 +32,12 @@ from replication.errors import (
     TrilithError,
 )
 from replication.kernel import lvm_report
-from replication.kernel.disks import FoundDisk, list_disk_names, read_disks
+from replication.kernel.disks import FoundDisk
 from replication.kernel.lvm import Lvm, round_up
 from replication.kernel.run import Runner
 from replication.kernel.sysfs import Tree
 from replication.model import Disk, VolumeGroup
 
-DISKS_KEPT = 60.0  # seconds; taking a disk looks at it anew in any case
 _TAG = "trilith"
 _POOL_TAG = "trilith.pool."
 _WIPED_TAG = "trilith.wiped"  # what is free holds zeroes
@@ -69,12 +69,8 @@ class Storage:
     """
 
     def __init__(self, tree: Tree, runner: Runner, clock: Clock) -> None:
-        self._tree = tree
         self._runner = runner
-        self._clock = clock
-        self._disks: tuple[FoundDisk, ...] = ()
-        self._seen: tuple[str, ...] = ()
-        self._seen_at = float("-inf")
+        self._discovery = Discovery(tree, runner, clock)
         self._lock = threading.RLock()
         self._lvm = Lvm(runner, ())
         self._groups: tuple[lvm_report.VolumeGroup, ...] = ()
@@ -85,7 +81,7 @@ class Storage:
         self._activate()
 
     def _candidates(self) -> tuple[str, ...]:
-        found = read_disks(self._tree, self._runner)
+        found = self._discovery.look()
         return tuple(disk.path for disk in found if disk.signature == "LVM2_member")
 
     def _read(self, devices: tuple[str, ...]) -> None:
@@ -136,15 +132,7 @@ class Storage:
     def list_disks(self) -> tuple[Disk, ...]:
         """Every local disk, whether it is usable, and which volume group of ours is on it."""
         by_disk = {disk: group for group in self._groups for disk in group.disks}
-        return tuple(_describe_disk(disk, by_disk.get(disk.path)) for disk in self._find_disks())
-
-    def _find_disks(self) -> tuple[FoundDisk, ...]:
-        """Looked at again when disks came or went, or after a while: probing runs a program."""
-        now, present = self._clock.now(), list_disk_names(self._tree)
-        if present != self._seen or now - self._seen_at > DISKS_KEPT:
-            self._disks = read_disks(self._tree, self._runner)
-            self._seen, self._seen_at = present, now
-        return self._disks
+        return tuple(_describe_disk(disk, by_disk.get(disk.path)) for disk in self._discovery.list())
 
     def ensure_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
         with self._lock:
@@ -157,7 +145,7 @@ class Storage:
             return tuple(group for group in self.list_volume_groups() if group.pool == pool)
 
     def _take(self, pool: str, fresh: tuple[str, ...], known: tuple[str, ...]) -> None:
-        found = {disk.path: disk for disk in read_disks(self._tree, self._runner)} if fresh else {}
+        found = {disk.path: disk for disk in self._discovery.look()} if fresh else {}
         for path in fresh:
             _check_usable(path, found.get(path))
         lvm = Lvm(self._runner, (*known, *fresh))
@@ -165,7 +153,7 @@ class Storage:
             lvm.ensure_volume_group(group_name(found[path]), path, frozenset({_TAG, _POOL_TAG + pool}))
         if fresh:
             self._read((*known, *fresh))
-            self._seen = ()
+            self._discovery.forget()
 
     def remove_pool(self, pool: str) -> None:
         with self._lock:
@@ -179,7 +167,7 @@ class Storage:
                 if self._lvm.find_volume_group(group.name):  # else an attempt that seemed to fail did it
                     self._remove_group(group.name)
                 self._groups = tuple(each for each in self._groups if each.name != group.name)
-            self._seen = ()
+            self._discovery.forget()
 
     def _remove_group(self, group: str) -> None:
         for dirty in self.list_dirty(group):

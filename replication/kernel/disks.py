@@ -36,19 +36,20 @@ class FoundDisk:
 
 def read_disks(tree: Tree, runner: Runner) -> tuple[FoundDisk, ...]:
     """All disks with a medium, those of NVMe over a network left out."""
-    return tuple(_read(tree, runner, kname) for kname in list_disk_names(tree))
+    return tuple(_read(tree, runner, kname) for kname in list_candidates(tree) if is_disk(tree, kname))
 
 
-def list_disk_names(tree: Tree) -> tuple[str, ...]:
-    """Kernel names of what `read_disks` would look at; runs no program."""
-    return tuple(kname for kname in tree.names(_BLOCK) if _is_disk(tree, kname))
+def list_candidates(tree: Tree) -> tuple[str, ...]:
+    """Kernel names of what may be disks, from one directory."""
+    return tuple(kname for kname in tree.names(_BLOCK) if not _NOT_DISKS.fullmatch(kname))
 
 
-def _is_disk(tree: Tree, kname: str) -> bool:
+def is_disk(tree: Tree, kname: str) -> bool:
+    """Whether `read_disks` would look at this candidate: it has a medium, and is no remote one."""
     base = f"{_BLOCK}/{kname}"
-    if _NOT_DISKS.fullmatch(kname) or tree.find(f"{base}/hidden") == "1":
+    if tree.find(f"{base}/hidden") == "1" or tree.find(f"{base}/size") in (None, "0"):
         return False
-    return bool(blockdev.size_bytes(tree, kname)) and _transport(tree, base) in ("", "pcie")
+    return _transport(tree, base) in ("", "pcie")
 
 
 def _transport(tree: Tree, base: str) -> str:

@@ -1,6 +1,6 @@
 """A node with one disk, on which LVM keeps its books."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from replication.errors import CommandFailed
@@ -18,6 +18,7 @@ class Node(FakeTree):
         super().__init__(root)
         self.lvm = FakeLvm({DISK: GIB})
         self.probes = 0
+        self.probing: Callable[[], object] = lambda: None  # while a disk is probed
         self.time = 0.0
         self.add_block_device("nvme0n1", "259:0", GIB)
         self.path("/sys/block").mkdir(parents=True)
@@ -39,6 +40,7 @@ class Node(FakeTree):
             return self.lvm(argv, timeout=timeout, stdin=stdin)
         assert argv[0] == "blkid"
         self.probes += 1
+        self.probing()
         if any(group.disk == argv[-1] for group in self.lvm.groups.values()):
             return "TYPE=LVM2_member\nUSAGE=raid\n"
         raise CommandFailed(argv, 2, "")

@@ -1,7 +1,10 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from replication.agent.discovery import KEPT
 from replication.agent.storage import Storage
 from replication.errors import AlreadyExists, CommandFailed, KernelError, NotFound, NotWiped, OutOfSpace
 from replication.model import GIB, MIB
@@ -118,6 +121,46 @@ def test_disks_are_probed_when_disks_came_or_went_and_for_nothing_else(storage: 
     node.add_link("nvme1n1")
     assert len(storage.list_disks()) == 2
     assert node.probes == probed + 2
+
+
+def test_a_slow_disk_keeps_one_question_waiting_and_not_the_next(storage: Storage, node: Node) -> None:
+    """What is out of date is told while one looks; before the first look, all wait for it."""
+    (before,) = storage.list_disks()
+    node.time += KEPT + 1
+    entered, leave = threading.Event(), threading.Event()
+
+    def dawdle() -> None:
+        entered.set()
+        assert leave.wait(30)
+
+    node.probing = dawdle
+    probed = node.probes
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(storage.list_disks)
+        assert entered.wait(30)
+        assert [storage.list_disks() for _ in range(3)] == [(before,)] * 3
+        leave.set()
+        assert first.result(30) == (before,)
+    assert node.probes == probed + 1
+
+
+def test_a_disk_that_was_taken_is_told_as_ours_at_once(node: Node) -> None:
+    made = Storage(node, node.run, node)
+    (free,) = made.list_disks()
+    made.ensure_pool("fast", (DISK,))
+    (ours,) = made.list_disks()
+    assert (free.usable, ours.usable, ours.volume_group) == (True, False, group_of(made))
+
+
+def test_a_name_that_was_no_disk_is_looked_at_again_after_a_while(storage: Storage, node: Node) -> None:
+    """One that had no medium, or was reached over a network."""
+    node.add_block_device("nvme1n1", "259:1", 0)
+    node.add_link("nvme1n1")
+    assert len(storage.list_disks()) == 1
+    node.put("/sys/class/block/nvme1n1/size", str(GIB // 512))
+    assert len(storage.list_disks()) == 1
+    node.time += KEPT + 1
+    assert len(storage.list_disks()) == 2
 
 
 def test_a_replica_that_goes_costs_one_command_and_its_room_is_reserved(storage: Storage, node: Node) -> None:
