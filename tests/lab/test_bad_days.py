@@ -118,8 +118,17 @@ def test_a_node_silent_during_attach(stand: Stand) -> None:
     assert stand.state(volume, "m3") is ReplicaState.STALE
     m3.heal()
     stand.wait_until_redundant(volume)
+    assert told_by(stand, "m1", None) == ({volume.id}, {volume.id})
+    assert told_by(stand, "m1", volume.id) == ({volume.id}, set())
+    assert told_by(stand, "m1", "v0") == (set(), set())
     stand.assert_replicas_equal(volume)
     stand.remove(volume)
+
+
+def told_by(stand: Stand, node: str, only: str | None) -> tuple[set[str], set[str]]:
+    """Whose arrays and whose replicas an agent tells of, asked for one volume or for all."""
+    facts = stand.control.nodes.to(node).describe(only)
+    return {array.volume_id for array in facts.arrays}, {each.volume_id for each in facts.replicas}
 
 
 # Certificates
