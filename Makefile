@@ -56,7 +56,7 @@ check: lint type unit check-generated ## lint, type, unit and check-generated: n
 
 .PHONY: test
 test: setup check mutants ## check, mutants, then the tests on real kernels in QEMU machines (root)
-	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=15 $(LAB_TESTS))
+	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=0 --durations-min=5 $(LAB_TESTS))
 
 .PHONY: simulate
 simulate: setup-check ## the protocol enumerated DEEPER=1, then MINUTES=1 of random weather; or one SEED= with its STEPS=
@@ -68,16 +68,16 @@ mutants: setup-check ## mistakes made on purpose in the product: does the suite 
 
 .PHONY: test-long
 test-long: setup ## the tests that are too slow for every run (root)
-	$(call timed,long tests,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=15 $(LAB_TESTS))
+	$(call timed,long tests,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=0 --durations-min=5 $(LAB_TESTS))
 
 .PHONY: stories
 stories: setup ## the failure stories on real kernels, and the table of what they cost (root)
-	$(call timed,stories,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=15 \
+	$(call timed,stories,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=0 --durations-min=5 \
 		-k "not killed_anywhere" $(STORIES))
 
 .PHONY: stories-long
 stories-long: setup ## those that are too slow for every run (root)
-	$(call timed,long stories,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=15 $(STORIES))
+	$(call timed,long stories,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=0 --durations-min=5 $(STORIES))
 
 .PHONY: soak
 soak: setup ## random faults for MINUTES=1 on NODES=3 under checked writes, the same ones again with SEED= (root)
@@ -96,7 +96,7 @@ bench-quick: setup ## speed, stalls, times; ALARM_MINUTES=1 of full load (root)
 	@$(PYTHON) -m hack.bench.quick --alarm-minutes $(ALARM_MINUTES)
 
 .PHONY: bench-csi
-bench-csi: setup ## MANY=40 volumes at once from all nodes: the time of each CSI call, and what it costs (root)
+bench-csi: setup ## volumes one by one, and MANY=40 at once: the time of each CSI call, and what it costs (root)
 	@$(PYTHON) -m hack.bench.many --volumes $(MANY)
 
 .PHONY: bench-health
