@@ -6,14 +6,16 @@ from hack.lab.vm import Machine, Spawned
 WRITERS, BLOCKS_PER_WRITER = 8, 64
 
 
-def start_writer(machine: Machine, device: str, endpoint: str, *kinds: str) -> Spawned:
+def start_writer(
+    machine: Machine, device: str, endpoint: str, *kinds: str, writers: int = WRITERS
+) -> Spawned:
     """Writers of all kinds, or of those named: hack/checker/writer.py."""
     program = f"{REPOSITORY}/hack/checker/writer.py"
-    words = [program, device, endpoint, str(WRITERS), str(BLOCKS_PER_WRITER), *kinds]
+    words = [program, device, endpoint, str(writers), str(BLOCKS_PER_WRITER), *kinds]
     return machine.spawn(["python3", "-I", "-S", *words])
 
 
-def dump(machine: Machine, device: str, offset: int = 0) -> str:
+def dump(machine: Machine, device: str, offset: int = 0, writers: int = WRITERS) -> str:
     """What every block of the checker holds."""
-    words = f"{REPOSITORY}/hack/checker/dump.py {device} {WRITERS * BLOCKS_PER_WRITER} {offset}"
+    words = f"{REPOSITORY}/hack/checker/dump.py {device} {writers * BLOCKS_PER_WRITER} {offset}"
     return machine.succeed(f"python3 -I -S {words}", timeout=120)
