@@ -9,7 +9,8 @@ import os
 
 from replication.errors import KernelError
 
-NICE = -10
+NICE = -5
+"""Not the most that there is: kernel threads move the bytes, and most of them have 0."""
 
 
 def ensure_priority() -> None:
