@@ -29,7 +29,9 @@ $b mkdir -p dev/pts dev/shm run tmp "lib/modules/$RELEASE"
 $b mount -t devpts -o ptmxmode=666 pts dev/pts
 $b mount -t tmpfs shm dev/shm
 $b mount -t tmpfs -o mode=755 run run
-$b mkdir -p run/lock run/lab run/host
+$b mkdir -p run/lock run/lab/no-module run/host
+$b cp "$b" /modprobe run/lab
+$b echo /run/lab/modprobe >proc/sys/kernel/modprobe
 # The checkout or the cache may lie in the host's /tmp: what we need of it stays visible.
 $b mount --bind tmp run/host
 $b mount -t tmpfs tmp tmp

@@ -10,6 +10,7 @@ from hack.lab import cpio, paths
 from hack.lab.packages import Kernel, read_pins
 
 INIT = Path(__file__).with_name("init.sh")
+MODPROBE = Path(__file__).with_name("modprobe.sh")
 SERVER = Path(__file__).with_name("guest.py")
 MODULES = (
     "virtio_pci",
@@ -38,6 +39,7 @@ def write_initramfs(path: Path, kernel: Kernel, name: str, addresses: Mapping[st
             *map(cpio.folder, ("bin", "dev", "host", "newroot", "proc", "sys", "tools", "upper", "mods")),
             cpio.file("bin/busybox", _busybox().read_bytes(), executable=True),
             cpio.file("init", INIT.read_bytes(), executable=True),
+            cpio.file("modprobe", MODPROBE.read_bytes(), executable=True),
             cpio.file("lab.conf", conf.encode()),
             cpio.file("hosts", hosts.encode()),
             cpio.file("modules", "".join(f"/mods/{_plain(module)}\n" for module in modules).encode()),
