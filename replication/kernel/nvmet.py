@@ -163,7 +163,7 @@ class Nvmet:
         self._tree.remove_directory(path)
 
     def _remove_host(self, host: str) -> None:
-        if not any(host in state.host_nqns for state in self.list_exports()):
+        if not any(host in self._tree.names(f"{_subsystem(nqn)}/allowed_hosts") for nqn in self._list_nqns()):
             self._tree.remove_directory(f"{ROOT}/hosts/{host}")
 
     def remove_unused_hosts(self, prefix: str) -> None:
@@ -202,8 +202,11 @@ class Nvmet:
 
     def list_exports(self, prefix: str = "") -> tuple[ExportState, ...]:
         """All subsystems whose NQN begins with `prefix`."""
-        found = [self.find_export(nqn) for nqn in self._tree.names(f"{ROOT}/subsystems")]
-        return tuple(state for state in found if state is not None and state.nqn.startswith(prefix))
+        found = [self.find_export(nqn) for nqn in self._list_nqns() if nqn.startswith(prefix)]
+        return tuple(state for state in found if state is not None)
+
+    def _list_nqns(self) -> tuple[str, ...]:
+        return self._tree.names(f"{ROOT}/subsystems")
 
     def has_authentication(self) -> bool:
         """Whether the kernel was built with NVME_TARGET_AUTH: a host then has a `dhchap_key`."""
