@@ -41,7 +41,7 @@ class Staging:
         self._set_readonly(self._device(volume_id), readonly=True)
 
     def stage(self, spec: StageSpec) -> None:
-        """A file system is made only where nothing at all is, and checked before every mount."""
+        """A file system is made only where nothing at all is; one that is there is checked before a mount."""
         spec = replace(spec, path=self._mounts.resolve(spec.path))
         with self._alone(spec.volume_id):
             device = self._device(spec.volume_id)
@@ -63,8 +63,8 @@ class Staging:
         if not self._mounts.list_of_device(self._number(device)):
             self._check_writable(spec, device)
             self._set_readonly(device, readonly=False)
-            filesystem.ensure_filesystem(self._runner, device, kind)
-            filesystem.check(self._runner, device, kind)
+            if not filesystem.ensure_filesystem(self._runner, device, kind):
+                filesystem.check(self._runner, device, kind)
         flags = dict.fromkeys((*spec.mount_flags, *(("ro",) if spec.readonly else ())))
         self._mounts.ensure_mounted(device, spec.path, kind, tuple(flags))
         if "ro" in flags:

@@ -64,16 +64,17 @@ def find_signature(runner: Runner, device: str) -> Signature | None:
         raise
 
 
-def ensure_filesystem(runner: Runner, device: str, kind: Kind) -> None:
+def ensure_filesystem(runner: Runner, device: str, kind: Kind) -> bool:
     """Make one where nothing is; leave one of the same kind alone; AlreadyExists over anything else.
 
-    Nothing is discarded: members may read differently after a discard.
+    Whether one was made. Nothing is discarded: members may read differently after a discard.
     """
     found = find_signature(runner, device)
     if found is None:
         runner((*_MAKE[kind], device), timeout=_MAKE_TIMEOUT)
     elif found.kind != kind:
         raise AlreadyExists(f"{device} holds {found}, not {kind}")
+    return found is None
 
 
 def check(runner: Runner, device: str, kind: Kind) -> None:
