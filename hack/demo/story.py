@@ -10,6 +10,7 @@ from hack.demo.csi_calls import TARGET, Orchestrator
 from hack.lab.cluster import Cluster
 from hack.lab.network import HOST_ADDRESS
 from hack.lab.paths import REPOSITORY
+from hack.lab.remains import LOGICAL_VOLUMES
 from hack.lab.site import Site
 from replication.clock import SystemClock, wait_until
 from replication.errors import StaleEpoch
@@ -216,13 +217,13 @@ class Story:
         wait_until(condition, what, timeout=120, clock=self._clock, interval=0.2)
 
 
-_LEFT_OVERS = """
+_LEFT_OVERS = f"""
 ls /sys/kernel/config/nvmet/subsystems /sys/kernel/config/nvmet/hosts 2>/dev/null | grep trilith
 ls -d /sys/block/md_* 2>/dev/null
 grep -l trilith- /sys/block/dm-*/dm/name 2>/dev/null
 grep -l trilith /sys/class/nvme/*/subsysnqn 2>/dev/null
 grep /dev/md_ /proc/mounts
-cat /sys/block/dm-*/dm/name 2>/dev/null | grep -v -e -dirty_
+({LOGICAL_VOLUMES}) 2>/dev/null
 true
 """
 

@@ -16,7 +16,15 @@ cat /sys/class/nvme/*/subsysnqn | grep trilith
 grep -e /dev/md -e /run/pods /proc/mounts
 true
 """
-_LOGICAL_VOLUMES = "cat /sys/block/dm-*/dm/name | grep ^trilith_ | sed -e 's/.*-//' | grep -v ^dirty_; true"
+LOGICAL_VOLUMES = """
+for name in $(cat /sys/block/dm-*/dm/name | grep ^trilith_ | grep -v -e -dirty_); do
+    node=/dev/mapper/$name
+    dd if=$node bs=4096 count=1 iflag=direct status=none | grep -aq "^TRILITH DISCARDED" && continue
+    test ! -e $node || echo ${name#*-}
+done
+true
+"""
+"""Those that are replicas: neither dirty nor, by what is in their header's place, about to be named so."""
 _SETTLED = {Attachment.DETACHED, Attachment.ATTACHED}
 
 
@@ -26,7 +34,7 @@ def traces(machine: Machine) -> str:
 
 
 def logical_volumes(machine: Machine) -> set[str]:
-    return set(machine.succeed(f"({_LOGICAL_VOLUMES}) 2>/dev/null").split())
+    return set(machine.succeed(f"({LOGICAL_VOLUMES}) 2>/dev/null").split())
 
 
 def find_unsound(control: Control, machines: Sequence[Machine]) -> Iterator[str]:

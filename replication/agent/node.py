@@ -53,6 +53,7 @@ class Agent:
         self._storage = storage
         self._wiping = Wiping(machine, storage)
         self._replicas = Replicas(machine, storage, self._wiping)
+        self._replicas.take_up_discarded()
         self._members = Members(machine, self._replicas.find_device)
         self._arrays = Arrays(read_back_arrays(machine, self._members))
         self._reports = Reports()

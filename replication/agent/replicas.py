@@ -7,6 +7,7 @@ caller's record says, so that a store restored from an old backup cannot bring a
 import threading
 import uuid
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +16,7 @@ from replication.agent.names import NQN_PREFIX, ExportName, parse_export_name
 from replication.agent.remembered import Remembered
 from replication.agent.storage import Place, Storage
 from replication.agent.wiping import Wiping
-from replication.errors import DataLoss, FailedPrecondition, KernelError, NotFound, StaleEpoch
+from replication.errors import DataLoss, FailedPrecondition, KernelError, NotFound, StaleEpoch, Unsupported
 from replication.kernel import blockdev, direct, header
 from replication.kernel.header import Header
 from replication.kernel.nvmet import Export
@@ -88,14 +89,22 @@ class Replicas:
         """To be wiped later, unless nobody was ever let at it: then it holds zeroes still."""
         self._check_unused(place)
         self._fence(place.volume_id, place.replica_id, keep="")
-        is_untouched = self._is_untouched(place)
-        header.remove_header(place.device)
-        self._remembered.forget(place.volume_id, place.replica_id)
-        if is_untouched:
+        if self._is_untouched(place):
+            header.remove_header(place.device)
+            self._remembered.forget(place.volume_id, place.replica_id)
             self._storage.remove_volume(place)
         else:
+            header.discard_header(place.device)
+            self._remembered.forget(place.volume_id, place.replica_id)
             self._storage.discard_volume(place)
             self._wiping.wake(place.volume_group)
+
+    def take_up_discarded(self) -> None:
+        """What an agent before us took away, and did not come to name so. Of a dead disk nothing is known."""
+        for place in self._storage.list_places():
+            with suppress(KernelError, NotFound, Unsupported):
+                if header.is_discarded(place.device):
+                    self._storage.discard_volume(place)
 
     def _is_untouched(self, place: Place) -> bool:
         """Whoever is let at a replica has made it ready for an epoch first."""

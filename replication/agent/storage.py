@@ -1,65 +1,64 @@
 """The disks of this node: which are ours, which could be, and the logical volumes on them.
 
 Read from LVM once, and again when a change did not go as it should: LVM's tools are slow, and nobody else
-changes volume groups with our tag.
+changes volume groups with our tag. Changes that wait for each other are made by one run of LVM (docs: ADR
+0011).
 
 Free extents hold zeroes. What may hold old bytes is a logical volume of its own, dirty, until it has been
-wiped (agent/wiping.py). Of a group without the tag _WIPED_TAG nothing is known: none of it is free.
+wiped (agent/wiping.py). Of a group without the tag WIPED_TAG nothing is known: none of it is free.
 """
 
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from functools import partial
 
-from replication.agent.discovery import Discovery
-from replication.agent.names import (
-    is_dirty_name,
-    logical_volume_name,
-    new_dirty_name,
-    parse_logical_volume_name,
+from replication.agent.books import (
+    POOL_TAG,
+    TAG,
+    WIPED_TAG,
+    Books,
+    Change,
+    Dirty,
+    Key,
+    Place,
+    Plan,
+    pool_of,
 )
+from replication.agent.discovery import Discovery
+from replication.agent.names import logical_volume_name, new_dirty_name
+from replication.agent.together import Together
 from replication.clock import Clock
 from replication.errors import (
     AlreadyExists,
+    CommandFailed,
     FailedPrecondition,
     InvalidRequest,
     KernelError,
     NotFound,
-    NotWiped,
-    OutOfSpace,
     TrilithError,
 )
 from replication.kernel import lvm_report
 from replication.kernel.disks import FoundDisk
-from replication.kernel.lvm import Lvm, round_up
+from replication.kernel.lvm import (
+    Command,
+    Lvm,
+    format_add_tag,
+    format_create,
+    format_reduce,
+    format_remove,
+    format_rename,
+    round_up,
+)
 from replication.kernel.run import Runner
 from replication.kernel.sysfs import Tree
 from replication.model import Disk, VolumeGroup
 
-_TAG = "trilith"
-_POOL_TAG = "trilith.pool."
-_WIPED_TAG = "trilith.wiped"  # what is free holds zeroes
+__all__ = ["Dirty", "Place", "Storage"]
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a replica lies."""
-
-    volume_id: str
-    replica_id: str
-    volume_group: str
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
-class Dirty:
-    """A logical volume of old bytes."""
-
-    name: str
-    size_bytes: int
-    device: str
+NAMED_AT_ONCE = 4  # whoever wants a replica made waits for it
+LVM_FOLDER = "/run/trilith/lvm"
 
 
 class Storage:
@@ -70,15 +69,20 @@ class Storage:
 
     def __init__(self, tree: Tree, runner: Runner, clock: Clock) -> None:
         self._runner = runner
+        self._folder = tree.path(LVM_FOLDER)
         self._discovery = Discovery(tree, runner, clock)
-        self._lock = threading.RLock()
-        self._lvm = Lvm(runner, ())
-        self._groups: tuple[lvm_report.VolumeGroup, ...] = ()
-        self._sizes: dict[tuple[str, str], int] = {}  # bytes, by group and logical volume
+        self._lock = threading.RLock()  # of changes: held while LVM runs
+        self._mutex = threading.Lock()
+        self._lvm = self._make_lvm(())
+        self._books = Books()
         self._places: dict[tuple[str, str], Place] = {}
         self._unsettled: set[str] = set()  # groups that a change may or may not have changed
+        self._together = Together(self._lock, self._serve)
         self._read(self._candidates())
         self._activate()
+
+    def _make_lvm(self, disks: Sequence[str]) -> Lvm:
+        return Lvm(self._runner, disks, self._folder)
 
     def _candidates(self) -> tuple[str, ...]:
         found = self._discovery.look()
@@ -89,24 +93,21 @@ class Storage:
 
         A group that LVM does not show stays known: its disk errs. Only `remove_pool` takes one away.
         """
-        everything = Lvm(self._runner, devices).list_volume_groups() if devices else ()
-        shown = tuple(group for group in everything if _TAG in group.tags)
-        names = {group.name for group in shown}
-        hidden = tuple(group for group in self._groups if group.name not in names)
-        kept = {key: size for key, size in self._sizes.items() if key[0] not in names}
-        self._groups = (*shown, *hidden)
-        self._lvm = Lvm(self._runner, tuple(disk for group in self._groups for disk in group.disks))
-        volumes = self._lvm.list_logical_volumes() if self._groups else ()
-        ours = (volume for volume in volumes if volume.group in names and _TAG in volume.tags)
-        self._learn(kept | {(volume.group, volume.name): volume.size_bytes for volume in ours})
+        everything = self._make_lvm(devices).list_volume_groups() if devices else ()
+        shown = tuple(group for group in everything if TAG in group.tags)
+        known = self._books.learn(shown, ())
+        self._lvm = self._make_lvm(tuple(disk for group in known.groups for disk in group.disks))
+        volumes = self._lvm.list_logical_volumes() if known.groups else ()
+        self._write(lambda books: books.learn(shown, volumes))
 
-    def _learn(self, sizes: Mapping[tuple[str, str], int]) -> None:
-        self._sizes = dict(sizes)
-        places = (_parse_place(group, name) for group, name in sizes)
-        self._places = {(place.volume_id, place.replica_id): place for place in places if place is not None}
+    def _write(self, step: Callable[[Books], Books]) -> None:
+        """Who changes volume groups does not keep others from discarding."""
+        with self._mutex:
+            self._books = step(self._books)
+            self._places = self._books.find_places()
 
     def _activate(self) -> None:
-        for group, name in self._sizes:
+        for group, name in self._books.sizes:
             self._lvm.activate(group, name)
 
     def refresh(self) -> None:
@@ -116,27 +117,23 @@ class Storage:
             self._read(candidates)
 
     def list_volume_groups(self) -> tuple[VolumeGroup, ...]:
-        return tuple(self._describe(group) for group in self._groups)
+        books = self._books
+        return tuple(books.describe(group) for group in books.groups)
 
     def find_volume_group(self, name: str) -> VolumeGroup | None:
         return next((group for group in self.list_volume_groups() if group.name == name), None)
-
-    def _describe(self, group: lvm_report.VolumeGroup) -> VolumeGroup:
-        free = group.free_bytes if _WIPED_TAG in group.tags else 0
-        reserved = group.free_bytes - free + sum(dirty.size_bytes for dirty in self.list_dirty(group.name))
-        return VolumeGroup(group.name, pool_of(group), group.disks[0], group.size_bytes, free, reserved)
 
     def list_places(self) -> tuple[Place, ...]:
         return tuple(self._places.values())
 
     def list_disks(self) -> tuple[Disk, ...]:
         """Every local disk, whether it is usable, and which volume group of ours is on it."""
-        by_disk = {disk: group for group in self._groups for disk in group.disks}
+        by_disk = {disk: group for group in self._books.groups for disk in group.disks}
         return tuple(_describe_disk(disk, by_disk.get(disk.path)) for disk in self._discovery.list())
 
     def ensure_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
         with self._lock:
-            known = {disk: group for group in self._groups for disk in group.disks}
+            known = {disk: group for group in self._books.groups for disk in group.disks}
             fresh = tuple(path for path in disks if path not in known)
             for path in disks:
                 if path in known and pool_of(known[path]) != pool:
@@ -148,16 +145,16 @@ class Storage:
         found = {disk.path: disk for disk in self._discovery.look()} if fresh else {}
         for path in fresh:
             _check_usable(path, found.get(path))
-        lvm = Lvm(self._runner, (*known, *fresh))
+        lvm = self._make_lvm((*known, *fresh))
         for path in fresh:
-            lvm.ensure_volume_group(group_name(found[path]), path, frozenset({_TAG, _POOL_TAG + pool}))
+            lvm.ensure_volume_group(group_name(found[path]), path, frozenset({TAG, POOL_TAG + pool}))
         if fresh:
             self._read((*known, *fresh))
             self._discovery.forget()
 
     def remove_pool(self, pool: str) -> None:
         with self._lock:
-            ours = [group for group in self._groups if pool_of(group) == pool]
+            ours = [group for group in self._books.groups if pool_of(group) == pool]
             names = {group.name for group in ours}
             left = [place for place in self._places.values() if place.volume_group in names]
             if left:
@@ -166,12 +163,12 @@ class Storage:
             for group in ours:
                 if self._lvm.find_volume_group(group.name):  # else an attempt that seemed to fail did it
                     self._remove_group(group.name)
-                self._groups = tuple(each for each in self._groups if each.name != group.name)
+                self._write(partial(Books.without_group, name=group.name))
             self._discovery.forget()
 
     def _remove_group(self, group: str) -> None:
-        for dirty in self.list_dirty(group):
-            self.cut(group, dirty.name, 0)
+        for name in self._books.list_old(group):
+            self.cut(group, name, 0)
         with self._changing(group):
             self._lvm.remove_volume_group(group)
 
@@ -186,106 +183,85 @@ class Storage:
 
     def ensure_volume(self, volume_id: str, replica_id: str, group: str, size_bytes: int) -> Place:
         """A logical volume; a new one is of zeroes. NotWiped when these have to be written first."""
-        with self._lock:
-            home, name = self._get_group(group), logical_volume_name(volume_id, replica_id)
-            found, wanted = self._sizes.get((group, name)), round_up(size_bytes, home.extent_bytes)
-            if found is None:
-                self._require_room(home, wanted)
-                self._create(home, name, wanted)
-            elif found != wanted:
-                raise AlreadyExists(f"logical volume {group}/{name} has {found} bytes, not {wanted}")
-            return self.get_place(volume_id, replica_id)
-
-    def _get_group(self, name: str) -> lvm_report.VolumeGroup:
-        for group in self._groups:
-            if group.name == name:
-                return group
-        raise NotFound(f"there is no volume group {name} on this node's disks")
-
-    def _require_room(self, home: lvm_report.VolumeGroup, wanted_bytes: int) -> None:
-        group = self._describe(home)
-        if wanted_bytes <= group.free_bytes:
-            return
-        left = f"{wanted_bytes} bytes are wanted of {group.disk}, {group.free_bytes} are free"
-        if wanted_bytes > group.free_bytes + group.reserved_bytes:
-            raise OutOfSpace(f"{left}, and {group.reserved_bytes} will be once they are wiped")
-        error = NotWiped(f"{left}; {group.reserved_bytes} are still to be wiped, repeat the call")
-        error.wanted_bytes = wanted_bytes
-        raise error
-
-    def _create(self, home: lvm_report.VolumeGroup, name: str, size_bytes: int) -> None:
-        with self._changing(home.name):
-            self._lvm.create_logical_volume(home, name, size_bytes, frozenset({_TAG}))
-            self._resized(home.name, name, size_bytes)
-
-    def _resized(self, group: str, name: str, size_bytes: int) -> None:
-        """What a change that was made means; 0 bytes: removed."""
-        grown = size_bytes - self._sizes.get((group, name), 0)
-        self._groups = tuple(
-            replace(each, free_bytes=each.free_bytes - grown) if each.name == group else each
-            for each in self._groups
-        )
-        self._learn({key: size for key, size in {**self._sizes, (group, name): size_bytes}.items() if size})
+        key = (group, logical_volume_name(volume_id, replica_id))
+        self._together.call(Change(group, lambda books: _plan_volume(books, key, size_bytes)))
+        return self.get_place(volume_id, replica_id)
 
     def extend_volume(self, place: Place, size_bytes: int) -> None:
         """By zeroes. NotWiped when these have to be written first."""
+        group, name = _key(place)
         with self._lock:
-            home, name = self._get_group(place.volume_group), logical_volume_name(*_ids(place))
-            grown = round_up(size_bytes, home.extent_bytes) - self._sizes.get((home.name, name), 0)
-            self._require_room(home, grown)
-            with self._changing(home.name):
-                extended = self._lvm.extend(home.name, name, size_bytes)
-                self._resized(home.name, name, extended.size_bytes)
+            home = self._books.get_group(group)
+            grown = round_up(size_bytes, home.extent_bytes) - self._books.sizes.get((group, name), 0)
+            self._books.require_room(home, grown)
+            with self._changing(group):
+                extended = self._lvm.extend(group, name, size_bytes)
+                self._write(lambda books: books.resize((group, name), extended.size_bytes))
 
     def remove_volume(self, place: Place) -> None:
         """Only what holds nothing but zeroes."""
-        with self._lock, self._changing(place.volume_group):
-            name = logical_volume_name(*_ids(place))
-            self._lvm.remove_logical_volume(place.volume_group, name)
-            self._resized(place.volume_group, name, 0)
+        self.cut(*_key(place), 0)
 
     def discard_volume(self, place: Place) -> None:
-        """It is a replica no more, and is to be wiped."""
-        with self._lock, self._changing(place.volume_group):
-            group, name, dirty = place.volume_group, logical_volume_name(*_ids(place)), new_dirty_name()
-            self._lvm.rename(group, name, dirty)
-            size = self._sizes[group, name]
-            self._learn({k: v for k, v in self._sizes.items() if k != (group, name)} | {(group, dirty): size})
+        """It is a replica no more, and its header says so; it is to be wiped. Waits for nobody."""
+        self._write(lambda books: books.discard(frozenset({_key(place)})))
+
+    def name_discarded(self, group: str) -> None:
+        """Some of them, so that whoever looks at LVM alone knows what they are, and a wiper may begin."""
+        if any(home == group for home, _ in self._books.discarded):
+            self._together.call(Change(group, partial(_plan_names, group=group)))
 
     def list_dirty(self, group: str) -> tuple[Dirty, ...]:
-        return tuple(
-            Dirty(name, size, f"/dev/{group}/{name}")
-            for (home, name), size in self._sizes.items()
-            if home == group and is_dirty_name(name)
-        )
+        return self._books.list_dirty(group)
 
     def doubt_free_space(self, group: str) -> None:
         """What is free on a disk that is new to us, or to this way of keeping it, is to be wiped.
 
         The tag comes last: until then nothing of the group is free. Repeatable.
         """
-        with self._lock, self._changing(group):
-            home = self._get_group(group)
-            if _WIPED_TAG in home.tags:
-                return
-            if home.free_bytes:
-                name = new_dirty_name()
-                self._lvm.create_logical_volume(home, name, home.free_bytes, frozenset({_TAG}))
-                self._resized(group, name, home.free_bytes)
-            self._lvm.add_tag(group, _WIPED_TAG)
-            self._groups = tuple(
-                replace(each, tags=each.tags | {_WIPED_TAG}) if each.name == group else each
-                for each in self._groups
-            )
+        self._together.call(Change(group, partial(_plan_doubt, group=group)))
 
     def cut(self, group: str, name: str, size_bytes: int) -> None:
-        """All behind the first `size_bytes` of a dirty volume is free; it must be zeroes, and stable."""
-        with self._lock, self._changing(group):
-            if size_bytes:
-                self._lvm.reduce(group, name, size_bytes)
+        """All behind the first `size_bytes` of a volume is free; it must be zeroes, and stable."""
+        self._together.call(Change(group, lambda books: _plan_cut(books, (group, name), size_bytes)))
+
+    def _serve(self, changes: Sequence[Change]) -> list[TrilithError | None]:
+        """Each one's error. Those of one group stand or fall together, and are then made one by one."""
+        errors: dict[int, TrilithError | None] = {}
+        for group in dict.fromkeys(change.group for change in changes):
+            numbers = [number for number, change in enumerate(changes) if change.group == group]
+            errors.update(zip(numbers, self._serve_group([changes[n] for n in numbers]), strict=True))
+        return [errors[number] for number in range(len(changes))]
+
+    def _serve_group(self, changes: Sequence[Change]) -> list[TrilithError | None]:
+        try:
+            return self._make(changes)
+        except (CommandFailed, FailedPrecondition) as error:
+            if len(changes) == 1:
+                return [error]
+        except TrilithError as error:  # nobody would fare better alone
+            return [error] * len(changes)
+        return [self._serve_group([change])[0] for change in changes]
+
+    def _make(self, changes: Sequence[Change]) -> list[TrilithError | None]:
+        """By one run of LVM. The errors of those that cannot be made; raises what that run raises."""
+        group = changes[0].group
+        self._settle(group)
+        before = books = self._books
+        commands, errors = list[Command](), list[TrilithError | None]()
+        for change in changes:
+            try:
+                more, books = change.plan(books)
+            except TrilithError as error:
+                errors.append(error)
             else:
-                self._lvm.remove_logical_volume(group, name)
-            self._resized(group, name, size_bytes)
+                commands += more
+                errors.append(None)
+        if commands:
+            with self._changing(group):
+                self._lvm.change(commands)
+        self._write(lambda now: books.discard(now.discarded - before.discarded))
+        return errors
 
     @contextmanager
     def _changing(self, group: str) -> Iterator[None]:
@@ -313,15 +289,56 @@ class Storage:
         found = self._lvm.find_volume_group(group)
         if found is None:
             raise KernelError(f"LVM does not show volume group {group}: does its disk answer?")
-        volumes = (v for v in self._lvm.list_logical_volumes() if v.group == group and _TAG in v.tags)
-        self._groups = tuple(found if each.name == group else each for each in self._groups)
-        others = {key: size for key, size in self._sizes.items() if key[0] != group}
-        self._learn(others | {(group, volume.name): volume.size_bytes for volume in volumes})
+        volumes = self._lvm.list_logical_volumes()
+        self._write(lambda books: books.learn((found,), volumes))
 
 
-def pool_of(group: lvm_report.VolumeGroup) -> str:
-    tags = (tag.removeprefix(_POOL_TAG) for tag in sorted(group.tags) if tag.startswith(_POOL_TAG))
-    return next(tags, "")
+def _plan_volume(books: Books, key: Key, size_bytes: int) -> Plan:
+    home = books.get_group(key[0])
+    rename, books = _plan_discarded(books, key) if key in books.discarded else ((), books)
+    found, wanted = books.sizes.get(key), round_up(size_bytes, home.extent_bytes)
+    if found is None:
+        books.require_room(home, wanted)
+        create = format_create(*key, wanted, frozenset({TAG}))
+        return (*rename, create), books.resize(key, wanted)
+    if found != wanted:
+        raise AlreadyExists(f"logical volume {key[0]}/{key[1]} has {found} bytes, not {wanted}")
+    return (), books
+
+
+def _plan_names(books: Books, group: str) -> Plan:
+    keys = sorted(key for key in books.discarded if key[0] == group)
+    commands: tuple[Command, ...] = ()
+    for key in keys[:NAMED_AT_ONCE]:
+        more, books = _plan_discarded(books, key)
+        commands += more
+    return commands, books
+
+
+def _plan_discarded(books: Books, key: Key) -> Plan:
+    if key not in books.discarded:
+        return (), books
+    dirty = new_dirty_name()
+    return (format_rename(*key, dirty),), books.rename(key, dirty)
+
+
+def _plan_doubt(books: Books, group: str) -> Plan:
+    home = books.get_group(group)
+    if WIPED_TAG in home.tags:
+        return (), books
+    commands, free = [format_add_tag(group, WIPED_TAG)], home.free_bytes
+    if free:
+        name = new_dirty_name()
+        commands.insert(0, format_create(group, name, free, frozenset({TAG})))
+        books = books.resize((group, name), free)
+    return tuple(commands), books.add_tag(group, WIPED_TAG)
+
+
+def _plan_cut(books: Books, key: Key, size_bytes: int) -> Plan:
+    if books.sizes.get(key, 0) <= size_bytes:
+        return (), books
+    command = format_reduce(*key, size_bytes) if size_bytes else format_remove(*key)
+    return (command,), books.resize(key, size_bytes)
 
 
 def group_name(disk: FoundDisk) -> str:
@@ -330,13 +347,8 @@ def group_name(disk: FoundDisk) -> str:
     return f"trilith_{zlib.crc32(identity.encode()):08x}"
 
 
-def _parse_place(group: str, name: str) -> Place | None:
-    ids = parse_logical_volume_name(name)
-    return Place(*ids, group, f"/dev/{group}/{name}") if ids else None
-
-
-def _ids(place: Place) -> tuple[str, str]:
-    return place.volume_id, place.replica_id
+def _key(place: Place) -> Key:
+    return place.volume_group, logical_volume_name(place.volume_id, place.replica_id)
 
 
 def _describe_disk(disk: FoundDisk, group: lvm_report.VolumeGroup | None) -> Disk:

@@ -136,6 +136,7 @@ class Wiper:
                 return IDLE_PAUSE
             self._disk = group.disk
             self._storage.doubt_free_space(self._name)
+            self._storage.name_discarded(self._name)
             dirty = next(iter(self._storage.list_dirty(self._name)), None)
             if dirty is None:
                 return IDLE_PAUSE

@@ -15,6 +15,7 @@ from replication.layout import COPY_OFFSETS_BYTES
 
 _MAGIC = b"TRILITH REPLICA\0"
 _FORMAT = 1
+_DISCARDED = b"TRILITH DISCARDED".ljust(BLOCK_BYTES, b"\0")
 _PREAMBLE = struct.Struct("<16sIIQI")  # magic, format, payload length, sequence, CRC32 of all but itself
 _CRC_OFFSET = 32
 
@@ -63,12 +64,12 @@ def _signed(block: bytes, crc: int) -> bytes:
 
 
 def find_header(device: str) -> Header | None:
-    """The newest valid copy; None where only zeroes are; DataLoss when both copies are damaged."""
+    """The newest valid copy; None where none is meant to be; DataLoss when both copies are damaged."""
     blocks = [read_direct(device, offset, BLOCK_BYTES) for offset in COPY_OFFSETS_BYTES]
     valid = [header for header in map(decode, blocks) if header is not None]
     if valid:
         return max(valid, key=lambda header: header.sequence)
-    if any(any(block) for block in blocks):
+    if any(any(block) and block != _DISCARDED for block in blocks):
         raise DataLoss(f"{device}: both copies of the replica's header are damaged")
     return None
 
@@ -96,3 +97,15 @@ def remove_header(device: str) -> None:
     """Repeatable: zero both copies, so that nothing takes the logical volume for a replica."""
     for offset in COPY_OFFSETS_BYTES:
         write_direct(device, offset, bytes(BLOCK_BYTES))
+
+
+def discard_header(device: str) -> None:
+    """Repeatable. Nothing takes it for a replica any more, and whoever looks knows that it is to be wiped."""
+    for offset in COPY_OFFSETS_BYTES:
+        write_direct(device, offset, _DISCARDED)
+
+
+def is_discarded(device: str) -> bool:
+    """Also when another copy is damaged. Not while one is valid: it was cut short, and will be repeated."""
+    blocks = [read_direct(device, offset, BLOCK_BYTES) for offset in COPY_OFFSETS_BYTES]
+    return _DISCARDED in blocks and not any(map(decode, blocks))

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from replication.errors import CommandFailed, TimedOut, Unsupported
@@ -25,6 +26,7 @@ _PACKAGES = {
     "umount": "mount",
     "xfs_growfs": "xfsprogs",
 }
+NOTHING: Mapping[str, str] = MappingProxyType({})
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _stuck: list[subprocess.Popen[bytes]] = []  # killed and not gone: to be reaped when they are
 _GRACE = 1.0  # seconds that a killed child gets to disappear; in state D it never does
@@ -33,19 +35,32 @@ _GRACE = 1.0  # seconds that a killed child gets to disappear; in state D it nev
 class Runner(Protocol):
     """What every wrapper of a tool is given."""
 
-    def __call__(self, argv: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> str:
-        """Standard output of `argv`, decoded.
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] = NOTHING,
+    ) -> str:
+        """Standard output of `argv`, decoded. `environment` is added to our own.
 
         Raises CommandFailed on a status other than 0, TimedOut after `timeout` seconds (the child and its
         process group are killed), Unsupported when the program is not installed.
         """
 
 
-def run(argv: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> str:
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] = NOTHING,
+) -> str:
     """The real Runner: no shell, `LC_ALL=C`, own process group; without `stdin` the child reads nothing."""
     started = time.monotonic()
     _stuck[:] = [child for child in _stuck if child.poll() is None]
-    child, shown = _start(argv, feed=stdin is not None), hide_flags(argv)
+    child, shown = _start(argv, environment, feed=stdin is not None), hide_flags(argv)
     try:
         output, errors = child.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -65,7 +80,7 @@ def hide_flags(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple("[flags]" if number in hidden else word for number, word in enumerate(argv))
 
 
-def _start(argv: Sequence[str], *, feed: bool) -> subprocess.Popen[bytes]:
+def _start(argv: Sequence[str], environment: Mapping[str, str], *, feed: bool) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             argv,
@@ -73,7 +88,7 @@ def _start(argv: Sequence[str], *, feed: bool) -> subprocess.Popen[bytes]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env=_environment(),
+            env={**_environment(), **environment},
         )
     except FileNotFoundError as error:
         package = _PACKAGES.get(argv[0])

@@ -1,9 +1,10 @@
 """A node with one disk, on which LVM keeps its books."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from replication.errors import CommandFailed
+from replication.kernel.run import NOTHING
 from replication.model import GIB
 from tests.unit.kernel.fake_lvm import FakeLvm
 from tests.unit.kernel.fake_tree import FakeTree
@@ -35,9 +36,16 @@ class Node(FakeTree):
         self.path(f"/sys/block/{kname}").symlink_to(self.path(f"/sys/class/block/{kname}"))
         self.path(f"/sys/block/{kname}/holders").mkdir()
 
-    def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> str:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] = NOTHING,
+    ) -> str:
         if argv[0] == "lvm":
-            return self.lvm(argv, timeout=timeout, stdin=stdin)
+            return self.lvm(argv, timeout=timeout, stdin=stdin, environment=environment)
         assert argv[0] == "blkid"
         self.probes += 1
         self.probing()

@@ -9,7 +9,14 @@ from replication.agent.replicas import Replicas
 from replication.agent.storage import Place, Storage
 from replication.agent.wiping import Wiping
 from replication.errors import DataLoss
-from replication.kernel.header import Header, find_header, read_header, write_header
+from replication.kernel.header import (
+    Header,
+    discard_header,
+    find_header,
+    is_discarded,
+    read_header,
+    write_header,
+)
 from replication.kernel.nvmet import Nvmet
 from replication.model import PrepareSpec, ReplicaSpec
 from tests.unit.agent.fake_machine import fake_machine
@@ -145,3 +152,26 @@ def test_a_replica_that_is_there_stays(tree: FakeTree, shelf: Shelf, replicas: R
     add(tree, shelf, "v1")
     facts = replicas.ensure(ReplicaSpec("v1", "r0", GROUP, MIB, 65536))
     assert (facts.epoch, shelf.gone) == (3, [])
+
+
+def test_what_an_agent_took_away_and_did_not_live_to_name_is_wiped_by_the_next(
+    tree: FakeTree, shelf: Shelf, replicas: Replicas
+) -> None:
+    """Not what is damaged, half-made or on a disk that errs: that may be anything."""
+    kept = {"used": add(tree, shelf, "used"), "half": add(tree, shelf, "half", whole=False)}
+    kept |= {name: add(tree, shelf, name) for name in ("damaged", "short")}
+    kept["damaged"].write_bytes(b"x" * layout.HEADER_AREA_BYTES)
+    kept["short"].write_bytes(b"")
+    discard_header(str(add(tree, shelf, "gone")))
+    replicas.take_up_discarded()
+    assert shelf.gone == [("to be wiped", "gone")]
+    assert {place.volume_id for place in shelf.places} == kept.keys()
+
+
+def test_a_replica_that_is_taken_away_says_so_itself(
+    tree: FakeTree, shelf: Shelf, replicas: Replicas
+) -> None:
+    device = add(tree, shelf, "v1")
+    replicas.remove("v1", "r0")
+    assert is_discarded(str(device))
+    assert shelf.gone == [("to be wiped", "v1")]

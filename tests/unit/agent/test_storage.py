@@ -6,7 +6,14 @@ import pytest
 
 from replication.agent.discovery import KEPT
 from replication.agent.storage import Storage
-from replication.errors import AlreadyExists, CommandFailed, KernelError, NotFound, NotWiped, OutOfSpace
+from replication.errors import (
+    AlreadyExists,
+    CommandFailed,
+    KernelError,
+    NotFound,
+    NotWiped,
+    OutOfSpace,
+)
 from replication.model import GIB, MIB
 from tests.unit.agent.fake_disk import DISK, Node
 
@@ -65,6 +72,7 @@ def test_what_it_knows_after_changes_is_what_another_agent_reads(storage: Storag
     storage.extend_volume(storage.get_place(VOLUME, "r1"), 150 * MIB)
     storage.remove_volume(storage.get_place(VOLUME, "r2"))
     storage.discard_volume(storage.get_place(VOLUME, "r3"))
+    storage.name_discarded(group)
     storage.cut(group, storage.list_dirty(group)[0].name, 48 * MIB)
     later = Storage(node, node.run, node)
     assert storage.list_volume_groups() == later.list_volume_groups()
@@ -163,19 +171,48 @@ def test_a_name_that_was_no_disk_is_looked_at_again_after_a_while(storage: Stora
     assert len(storage.list_disks()) == 2
 
 
-def test_a_replica_that_goes_costs_one_command_and_its_room_is_reserved(storage: Storage, node: Node) -> None:
+def test_a_replica_that_goes_costs_no_command_and_its_room_is_reserved(storage: Storage, node: Node) -> None:
     made = storage.ensure_volume(VOLUME, REPLICA, group_of(storage), 100 * MIB)
     free, _ = room(storage)
     node.lvm.calls.clear()
     storage.discard_volume(made)
+    assert commands(node) == []
+    assert (storage.find_place(VOLUME, REPLICA), room(storage)) == (None, (free, 100 * MIB))
+    for _ in range(2):
+        storage.name_discarded(group_of(storage))
     assert commands(node) == ["lvrename"]
     assert (storage.find_place(VOLUME, REPLICA), room(storage)) == (None, (free, 100 * MIB))
+
+
+def test_a_replica_made_again_before_the_one_that_went_was_named_gets_another_place(
+    storage: Storage, node: Node
+) -> None:
+    made = storage.ensure_volume(VOLUME, REPLICA, group_of(storage), 100 * MIB)
+    storage.discard_volume(made)
+    assert storage.ensure_volume(VOLUME, REPLICA, group_of(storage), 60 * MIB) == made
+    assert [dirty.size_bytes for dirty in storage.list_dirty(group_of(storage))] == [100 * MIB]
+    assert commands(node) == ["lvcreate", "lvrename", "lvcreate"]
+
+
+def test_those_that_went_are_named_some_at_a_time(storage: Storage, node: Node) -> None:
+    """Whoever wants a replica made waits for LVM meanwhile."""
+    group = group_of(storage)
+    for number in range(6):
+        storage.discard_volume(storage.ensure_volume(VOLUME, f"r{number}", group, 4 * MIB))
+    before, started = room(storage), node.lvm.starts
+    named = []
+    for _ in range(3):
+        storage.name_discarded(group)
+        named.append(len(storage.list_dirty(group)))
+    assert (named, node.lvm.starts) == ([4, 6, 6], started + 2)
+    assert room(storage) == before
 
 
 def test_what_is_wiped_is_free(storage: Storage) -> None:
     before = room(storage)
     group = group_of(storage)
     storage.discard_volume(storage.ensure_volume(VOLUME, REPLICA, group, 100 * MIB))
+    storage.name_discarded(group)
     (dirty,) = storage.list_dirty(group)
     for left in (60 * MIB, 0):
         storage.cut(group, dirty.name, left)
@@ -252,17 +289,21 @@ def test_a_pool_goes_with_what_was_not_wiped(storage: Storage, node: Node) -> No
     assert storage.list_volume_groups() == ()
 
 
-def test_what_was_not_renamed_is_still_a_replica(storage: Storage, node: Node) -> None:
-    """The header is gone already: the next removal finds it."""
+def test_what_could_not_be_named_yet_is_no_replica_and_is_named_later(storage: Storage, node: Node) -> None:
     made = storage.ensure_volume(VOLUME, REPLICA, group_of(storage), 100 * MIB)
 
     def kill(words: list[str]) -> str:
         raise CommandFailed(("lvrename", *words), -9, "killed")
 
-    node.lvm._lvrename = kill  # type: ignore[method-assign]
+    rename, node.lvm._lvrename = node.lvm._lvrename, kill  # type: ignore[method-assign]
+    storage.discard_volume(made)
+    before = room(storage)
     with pytest.raises(CommandFailed):
-        storage.discard_volume(made)
-    assert storage.find_place(VOLUME, REPLICA) == made
+        storage.name_discarded(group_of(storage))
+    assert (storage.find_place(VOLUME, REPLICA), room(storage)) == (None, before)
+    node.lvm._lvrename = rename  # type: ignore[method-assign]
+    storage.name_discarded(group_of(storage))
+    assert [dirty.size_bytes for dirty in storage.list_dirty(group_of(storage))] == [100 * MIB]
 
 
 def test_a_cut_that_fails_on_a_disk_that_errs_costs_no_knowledge(storage: Storage, node: Node) -> None:
@@ -270,6 +311,7 @@ def test_a_cut_that_fails_on_a_disk_that_errs_costs_no_knowledge(storage: Storag
     group = group_of(storage)
     kept = storage.ensure_volume(VOLUME, REPLICA, group, 100 * MIB)
     storage.discard_volume(storage.ensure_volume(VOLUME, "r1", group, 100 * MIB))
+    storage.name_discarded(group)
     (dirty,) = storage.list_dirty(group)
     reduce = node.lvm._lvreduce
 
@@ -304,8 +346,9 @@ def test_a_change_that_fails_on_a_disk_that_errs_costs_no_knowledge_of_replicas(
         assert storage.list_places() == (kept,)
     storage.refresh()
     assert (storage.list_places(), group_of(storage)) == ((kept,), group)
+    storage.discard_volume(kept)
     with pytest.raises(KernelError):
-        storage.discard_volume(kept)
+        storage.name_discarded(group)
     node.lvm.groups = lost
     assert storage.ensure_volume(VOLUME, "r1", group, 100 * MIB).replica_id == "r1"
 

@@ -58,13 +58,14 @@ class Careful(Storage):
         super().__init__(node, node.run, node)
 
     def cut(self, group: str, name: str, size_bytes: int) -> None:
-        size = self._sizes[group, name]
+        size = self._books.sizes[group, name]
         assert set(range(size_bytes // MIB, size // MIB)) <= self._surface.zeroes[f"/dev/{group}/{name}"]
         super().cut(group, name, size_bytes)
 
     def remove_pool(self, pool: str) -> None:
         """What is given back need not be wiped."""
         for group in self.list_volume_groups():
+            self.name_discarded(group.name)
             for dirty in self.list_dirty(group.name):
                 self._surface.zeroes[dirty.device] = set(range(dirty.size_bytes // MIB))
         super().remove_pool(pool)

@@ -2,10 +2,12 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from replication.errors import CommandFailed
+from replication.kernel.run import NOTHING
 
 _EXTENT = 4 << 20
 
@@ -31,7 +33,10 @@ class _Group:
 
 
 class FakeLvm:
-    """A Runner. It sees those of its disks that the global filter names exactly, and no others."""
+    """A Runner. It sees those of its disks that the global filter names exactly, and no others.
+
+    `calls` are its commands, `starts` counts how often it was started: a script is one start.
+    """
 
     def __init__(self, disks: dict[str, int]) -> None:
         self.disks = disks
@@ -39,15 +44,34 @@ class FakeLvm:
         self.foreign: set[str] = set()  # disks with a signature
         self.open: set[str] = set()
         self.calls: list[tuple[str, ...]] = []
+        self.starts = 0
         self._minor = 0
+        self._argv: tuple[str, ...] = ()
+        self._visible: set[str] = set()
 
-    def __call__(self, argv: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> str:
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] = NOTHING,
+    ) -> str:
         assert argv[0] == "lvm"
-        assert argv[2] == "--config"
-        self.calls.append(tuple(argv))
-        self._visible = set(re.findall(r'"a\|\^(\S+?)\$\|"', argv[3]))
-        assert argv[3].count('"r|.*|"') == 1
-        words = [word for word in argv[4:] if word not in ("-y", "-Wn", "-Zn", "-ay")]
+        self.starts += 1
+        config = (Path(environment["LVM_SYSTEM_DIR"]) / "lvm.conf").read_text()
+        self._visible = set(re.findall(r'"a\|\^(\S+?)\$\|"', config))
+        assert config.count('"r|.*|"') == 1
+        if argv[1:] != ("/dev/stdin",):
+            return self._command(tuple(argv))
+        assert stdin is not None
+        first, *lines = stdin.decode().splitlines()
+        assert first.startswith("#!")
+        return "".join([self._command(("lvm", *line.split(" "))) for line in lines])
+
+    def _command(self, argv: tuple[str, ...]) -> str:
+        self.calls.append(argv)
+        words = [word for word in argv[2:] if word not in ("-y", "-Wn", "-Zn", "-ay")]
         self._argv = argv
         return str(getattr(self, f"_{argv[1]}")(words))
 

@@ -1,9 +1,10 @@
 """mount(8), umount(8) and blockdev(8) over a mountinfo of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from replication.errors import CommandFailed
+from replication.kernel.run import NOTHING
 from tests.unit.kernel.fake_tree import FakeTree
 
 INFO = "/proc/self/mountinfo"
@@ -23,7 +24,14 @@ class FakeMounts(FakeTree):
         self.refusal = ""  # what mount(8) says instead of mounting
         self.calls: list[tuple[str, ...]] = []
 
-    def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> str:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] = NOTHING,
+    ) -> str:
         self.calls.append(tuple(argv))
         if argv[0] == "blockdev":
             self.put(f"/sys/class/block/{Path(argv[-1]).name}/ro", "1" if "--setro" in argv else "0")

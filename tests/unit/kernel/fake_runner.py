@@ -1,6 +1,8 @@
 """Runners that answer what they were told to, and refuse everything else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from replication.kernel.run import NOTHING
 
 Answer = str | Exception | Callable[[Sequence[str]], str]
 
@@ -12,7 +14,14 @@ class FakeRunner:
         self.answers = answers or {}
         self.calls: list[tuple[str, ...]] = []
 
-    def __call__(self, argv: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> str:
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] = NOTHING,
+    ) -> str:
         assert timeout > 0
         self.calls.append(tuple(argv))
         for beginning in sorted(self.answers, key=len, reverse=True):

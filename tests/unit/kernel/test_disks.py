@@ -1,10 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from replication.errors import CommandFailed, TimedOut
 from replication.kernel.disks import FoundDisk, read_disks
+from replication.kernel.run import NOTHING
 from tests.unit.kernel.data import read_captured
 from tests.unit.kernel.fake_tree import FakeTree
 
@@ -31,7 +32,14 @@ class FakeMachine(FakeTree):
             {f"{base}/{key}": value for key, value in {"ro": "0", "removable": "0", **attributes}.items()}
         )
 
-    def blkid(self, argv: Sequence[str], *, timeout: float, stdin: bytes | None = None) -> str:
+    def blkid(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] = NOTHING,
+    ) -> str:
         assert tuple(argv[:4]) == ("blkid", "-p", "-o", "export")
         answer = self.signatures.get(argv[4], CommandFailed(argv, 2, ""))
         if isinstance(answer, Exception):

@@ -12,8 +12,10 @@ from replication.kernel.direct import BLOCK_BYTES, write_direct
 from replication.kernel.header import (
     Header,
     decode,
+    discard_header,
     encode,
     find_header,
+    is_discarded,
     read_header,
     remove_header,
     write_header,
@@ -114,6 +116,28 @@ def test_a_removed_header_is_gone(device: str) -> None:
     for _ in range(2):
         remove_header(device)
     assert find_header(device) is None
+
+
+def test_a_discarded_header_is_gone_and_known_for_it(device: str) -> None:
+    assert not is_discarded(device)
+    write_header(device, HEADER)
+    assert not is_discarded(device)
+    for _ in range(2):
+        discard_header(device)
+        assert (find_header(device), is_discarded(device)) == (None, True)
+    assert write_header(device, HEADER) == read_header(device)
+    assert not is_discarded(device)
+
+
+def test_a_header_whose_discarding_was_cut_short_is_valid(device: str) -> None:
+    """Until its last copy is overwritten; a copy that is damaged does not count."""
+    stored = write_header(device, HEADER)
+    last = Path(device).read_bytes()[65536 : 65536 + BLOCK_BYTES]
+    discard_header(device)
+    write_direct(device, 65536, last)
+    assert (find_header(device), is_discarded(device)) == (stored, False)
+    write_direct(device, 65536, b"\xff" * BLOCK_BYTES)
+    assert is_discarded(device)
 
 
 @pytest.mark.parametrize(

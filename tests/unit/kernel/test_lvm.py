@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from replication.errors import (
@@ -9,7 +11,7 @@ from replication.errors import (
     NotFound,
     OutOfSpace,
 )
-from replication.kernel.lvm import Lvm, format_config, round_up
+from replication.kernel.lvm import Lvm, format_config, format_create, format_remove, format_script, round_up
 from replication.kernel.lvm_report import parse_logical_volumes, parse_volume_groups
 from tests.unit.kernel.data import read_captured
 from tests.unit.kernel.fake_lvm import FakeLvm
@@ -25,8 +27,8 @@ def program() -> FakeLvm:
 
 
 @pytest.fixture
-def lvm(program: FakeLvm) -> Lvm:
-    return Lvm(program, ("/dev/nvme0n1", "/dev/nvme1n1"))
+def lvm(program: FakeLvm, tmp_path: Path) -> Lvm:
+    return Lvm(program, ("/dev/nvme0n1", "/dev/nvme1n1"), tmp_path / "lvm")
 
 
 @pytest.fixture
@@ -44,6 +46,36 @@ def test_a_name_that_is_a_pattern_is_refused() -> None:
     for device in ("/dev/.*", "/dev/a|b", "nvme0n1", '/dev/a"'):
         with pytest.raises(InvalidRequest):
             format_config((device,))
+
+
+def test_what_etc_says_is_not_read_and_what_we_say_is_written_once(
+    lvm: Lvm, group: str, tmp_path: Path
+) -> None:
+    (config,) = (tmp_path / "lvm").rglob("lvm.conf*")
+    assert config.read_text() == format_config(("/dev/nvme0n1", "/dev/nvme1n1"))
+    config.unlink()
+    assert lvm.get_volume_group(group).name == group
+    assert config.exists()
+
+
+def test_several_changes_are_one_run_that_ends_with_the_first_error(
+    lvm: Lvm, group: str, program: FakeLvm
+) -> None:
+    before = program.starts
+    creates = [format_create(group, name, 4 * MIB, TAGS) for name in ("r1", "r2", "r3")]
+    remove = format_remove(group, "unknown")
+    with pytest.raises(CommandFailed, match="unknown"):
+        lvm.change((*creates[:2], remove, creates[2]))
+    assert program.starts == before + 1
+    assert sorted(program.groups[group].volumes) == ["r1", "r2"]
+    lvm.change(())
+    assert program.starts == before + 1
+
+
+@pytest.mark.parametrize("word", ["a b", "", 'a"', "a'", "a\nlvremove", "#", "$x", "\\", "x" * 251])
+def test_a_word_that_a_script_would_read_otherwise_is_refused(word: str) -> None:
+    with pytest.raises(InvalidRequest, match="no line for LVM"):
+        format_script((("vgs", word),))
 
 
 def test_captured_volume_groups_are_understood() -> None:
@@ -140,7 +172,7 @@ def test_an_inactive_volume_is_activated(lvm: Lvm, group: str, program: FakeLvm)
 def test_a_volume_in_use_is_not_removed(lvm: Lvm, group: str, program: FakeLvm) -> None:
     lvm.ensure_logical_volume(group, "r1", 100 * MIB, TAGS)
     program.open.add("r1")
-    with pytest.raises(FailedPrecondition, match="p0/r1 is in use"):
+    with pytest.raises(FailedPrecondition, match="p0/r1 in use"):
         lvm.remove_logical_volume(group, "r1")
     program.open.clear()
     for _ in range(2):

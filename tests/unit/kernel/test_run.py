@@ -16,6 +16,11 @@ def test_standard_input_reaches_the_child() -> None:
     assert run(("cat",), timeout=5, stdin=b"hello") == "hello"
 
 
+def test_what_is_added_to_the_environment_reaches_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "1")
+    assert run(("sh", "-c", "echo $KEPT$ADDED"), timeout=5, environment={"ADDED": "2"}) == "12\n"
+
+
 def test_without_standard_input_a_question_gets_no_answer() -> None:
     assert run(("cat",), timeout=5) == ""
 
