@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -16,6 +16,7 @@ from replication.agent.release import break_off
 from replication.errors import FailedPrecondition, StaleEpoch, TrilithError
 from replication.kernel import md
 from replication.kernel.bitmap import Ranges, read_bits, unite
+from replication.kernel.hold import HoldState
 from replication.kernel.md_members import release_pending
 from replication.kernel.md_state import device_of, find_array, read_members
 from replication.model import AttachSpec, Member
@@ -118,8 +119,7 @@ class Attachments:
             return
         with array.lock:
             kept = [joint for joint in array.members.values() if not joint.released]
-            for joint in kept:
-                flush(self._machine, joint, timeout=FLUSH_TIMEOUT)
+            _do_at_once([partial(flush, self._machine, joint, timeout=FLUSH_TIMEOUT) for joint in kept])
             md.stop(self._machine.tree, volume_id, self._machine.clock)
             self._arrays.remove(volume_id)
         self._remove_members(volume_id, epoch)
@@ -164,11 +164,22 @@ class Attachments:
                 return
 
     def _remove_members(self, volume_id: str, epoch: int) -> None:
-        for name, state in tuple(self._members.find_holds(volume_id)):
-            if name.epoch <= epoch:
-                joint = self._members.read_back(name, state)
-                nqn = joint.remote.nqn if joint.remote else ""
-                self._patiently(partial(self._members.remove, joint.hold, nqn))
+        """At once: what the kernel does to end a connection is mostly waiting."""
+        found = [each for each in self._members.find_holds(volume_id) if each[0].epoch <= epoch]
+        _do_at_once([partial(self._remove_member, *each) for each in found])
+
+    def _remove_member(self, name: HoldName, state: HoldState) -> None:
+        joint = self._members.read_back(name, state)
+        nqn = joint.remote.nqn if joint.remote else ""
+        self._patiently(partial(self._members.remove, joint.hold, nqn))
+
+
+def _do_at_once(acts: Sequence[Callable[[], None]]) -> None:
+    """Each to its end, whatever becomes of the others; then the first one's error is raised."""
+    with ThreadPoolExecutor(max(1, len(acts)), thread_name_prefix="member") as pool:
+        futures = [pool.submit(act) for act in acts]
+    for future in futures:
+        future.result()
 
 
 def choose_members(joints: list[Joint], *, resync: bool) -> tuple[md.MemberSpec, ...]:
