@@ -19,14 +19,15 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from hack.lab import packages, paths  # noqa: E402 - the checkout has to be importable first
+from hack.kubernetes.build import ensure_control_plane  # noqa: E402 - the checkout has to be importable first
+from hack.lab import packages, paths  # noqa: E402
 from hack.lab.errors import LabError  # noqa: E402
 from hack.sanity.build import ensure_csi_sanity  # noqa: E402
 
 UV_LOCK = Path(__file__).with_name("setup.lock")
 REQUIREMENTS = REPOSITORY / "requirements.lock"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-PURPOSES = ("check", "test", "demo", "bench")
+PURPOSES = ("check", "kubernetes", "test", "demo", "bench")
 _SCRIPT = """#!{python}
 import sys
 from {module} import {function}
@@ -43,7 +44,9 @@ def main() -> int:
             _timed("uv", ensure_uv)
         _timed("Python environment", ensure_environment)
         _timed("commands", ensure_commands)
-        if purpose != "check":
+        if purpose == "kubernetes":
+            _timed("etcd and kube-apiserver", ensure_control_plane)
+        elif purpose != "check":
             _timed("programs of the host", require_programs)
             _timed("lab packages", packages.ensure_packages)
             _timed("bytecode", ensure_bytecode)
@@ -55,7 +58,7 @@ def main() -> int:
     return 0
 
 
-def _timed(what: str, step: Callable[[], None]) -> None:
+def _timed(what: str, step: Callable[[], object]) -> None:
     started = time.monotonic()
     step()
     print(f"setup: {what}: {time.monotonic() - started:.1f} s", flush=True)
