@@ -18,7 +18,7 @@ SHARED = {
     "replication.traces",
     "replication.tuning",
 }
-BELOW_CONTROL = {"replication.control", "replication.rpc", *SHARED}
+BELOW_CONTROL = {"replication.control", "replication.kubernetes", "replication.rpc", *SHARED}
 VALUES = {f"replication.{name}" for name in ("model", "errors", "layout", "tuning")}
 PURE = (
     "lifecycle",
@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "replication.threads": set(),
     "replication.pki": SHARED,
     "replication.rpc": {"replication.rpc", *SHARED},
+    "replication.kubernetes": {"replication.kubernetes", *SHARED},
     "replication.kernel": {
         "replication.kernel",
         "replication.errors",

@@ -1,0 +1,206 @@
+"""All objects of one resource, kept as they are on the server by a list and a watch.
+
+What we wrote ourselves is here at once, what others wrote as soon as the server tells. An object never goes
+back to an older version: resourceVersions of one resource are compared as numbers (KEP-5504).
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from replication.clock import Clock
+from replication.errors import DataLoss, TrilithError, Unavailable
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client, Forgotten, Stream, raise_status
+
+PAGE = 500
+WATCH_SECONDS = 300  # then the server ends it, and another begins where it ended
+SILENCE_SECONDS = 90.0  # bookmarks come every minute
+FIRST_SECONDS = 20.0  # for the first list
+STALE_SECONDS = 10.0  # without a watch, until nothing is said any more
+SHORTEST_WAIT, LONGEST_WAIT = 0.1, 5.0
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """An object, parsed; or what is wrong with it, so that a damaged one spoils no other."""
+
+    name: str
+    version: int
+    uid: str
+    value: T | DataLoss
+
+    def get(self) -> T:
+        if isinstance(self.value, DataLoss):
+            raise self.value
+        return self.value
+
+
+class Watched(Generic[T]):
+    """Begins when it is first asked."""
+
+    def __init__(self, client: Client, path: str, parse: Callable[[Json], T], clock: Clock) -> None:
+        """`parse` raises DataLoss."""
+        self._client = client
+        self._path = path
+        self._parse = parse
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._stream: Stream | None = None
+        self._entries: dict[str, Entry[T]] = {}
+        self._ordered: Sequence[Entry[T]] | None = None
+        self._gone: set[str] = set()  # uids that we deleted, and whose end the server has not told yet
+        self._version = ""  # what the next watch goes on from; empty: list first
+        self._listed = False
+        self._trouble: TrilithError = Unavailable(f"{path}: not listed yet")
+        self._lost: float | None = None  # since when the server is not watched; None: it is
+
+    def list(self) -> Sequence[Entry[T]]:
+        """By the objects' names; the same until something changes. Unavailable as `find`."""
+        with self._changed:
+            self._require_news()
+            if self._ordered is None:
+                self._ordered = tuple(self._entries[name] for name in sorted(self._entries))
+            return self._ordered
+
+    def find(self, name: str) -> Entry[T] | None:
+        """Unavailable when the server is not watched for longer than it takes to come back."""
+        with self._changed:
+            self._require_news()
+            return self._entries.get(name)
+
+    def peek(self, name: str) -> Entry[T] | None:
+        """What is known of it, without asking for more."""
+        with self._changed:
+            return self._entries.get(name)
+
+    def put(self, written: Json) -> None:
+        """What the server answered when we wrote it."""
+        with self._changed:
+            self._apply(written)
+
+    def drop(self, name: str, uid: str) -> None:
+        """We deleted it."""
+        with self._changed:
+            self._gone.add(uid)
+            self._forget(name, uid)
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._changed:
+            stream, thread = self._stream, self._thread
+        if stream is not None:
+            stream.shut()
+        if thread is not None:
+            thread.join()
+
+    def _require_news(self) -> None:
+        self._ensure_thread()
+        if not self._changed.wait_for(lambda: self._listed, FIRST_SECONDS):
+            raise self._trouble
+        if self._lost is not None and self._clock.now() - self._lost >= STALE_SECONDS:
+            raise self._trouble
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._follow, name=f"watch {self._path}", daemon=True)
+            self._thread.start()
+
+    def _follow(self) -> None:
+        wait = SHORTEST_WAIT
+        while not self._closed.is_set():
+            try:
+                self._list_and_watch()
+                wait = SHORTEST_WAIT
+            except Forgotten as error:
+                logger.info("%s: listed anew: %s", self._path, error)
+                self._version = ""
+            except TrilithError as error:
+                self._lose(error)
+                self._closed.wait(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+
+    def _list_and_watch(self) -> None:
+        if not self._version:
+            self._list()
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        with self._client.stream(self._path, SILENCE_SECONDS, **query) as stream:
+            with self._changed:
+                self._stream, self._lost = stream, None
+            if not self._closed.is_set():
+                for event in stream:
+                    self._hear(event)
+
+    def _lose(self, error: TrilithError) -> None:
+        with self._changed:
+            self._trouble, self._stream = error, None
+            if self._lost is None:
+                self._lost = self._clock.now()
+                logger.warning("%s: not watched: %s", self._path, error)
+
+    def _list(self) -> None:
+        """All of it as of one moment, which is now: no resourceVersion is asked for."""
+        found, query = [], {"limit": str(PAGE)}
+        while True:
+            page = self._client.get(self._path, **query)
+            found += page["items"]
+            if not page["metadata"].get("continue"):
+                break
+            query["continue"] = page["metadata"]["continue"]
+        with self._changed:
+            self._take_list(found, page["metadata"]["resourceVersion"])
+            self._changed.notify_all()
+
+    def _take_list(self, found: Sequence[Json], version: str) -> None:
+        """What we wrote meanwhile is newer than the list."""
+        names = {item["metadata"]["name"] for item in found}
+        for name, known in list(self._entries.items()):
+            if name not in names and known.version <= int(version):
+                self._forget(name, known.uid)
+        self._gone &= {item["metadata"]["uid"] for item in found}
+        for item in found:
+            self._apply(item)
+        self._version, self._listed = version, True
+
+    def _hear(self, event: Json) -> None:
+        kind, item = event["type"], event["object"]
+        if kind == "ERROR":
+            raise_status(item)
+        with self._changed:
+            if kind == "DELETED":
+                self._gone.discard(item["metadata"]["uid"])
+                self._forget(item["metadata"]["name"], item["metadata"]["uid"])
+            elif kind != "BOOKMARK":
+                self._apply(item)
+            self._version = item["metadata"]["resourceVersion"]
+
+    def _apply(self, item: Json) -> None:
+        metadata = item["metadata"]
+        name, uid, version = metadata["name"], metadata["uid"], int(metadata["resourceVersion"])
+        known = self._entries.get(name)
+        if uid in self._gone or (known is not None and known.version >= version):
+            return
+        try:
+            value: T | DataLoss = self._parse(item)
+        except DataLoss as error:
+            value = error
+        self._entries[name] = Entry(name, version, uid, value)
+        self._ordered = None
+
+    def _forget(self, name: str, uid: str) -> None:
+        known = self._entries.get(name)
+        if known is not None and known.uid == uid:
+            del self._entries[name]
+            self._ordered = None
