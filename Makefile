@@ -58,6 +58,11 @@ check: lint type unit check-generated ## lint, type, unit and check-generated: n
 test: setup check mutants ## check, mutants, then the tests on real kernels in QEMU machines (root)
 	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=0 --durations-min=5 $(LAB_TESTS))
 
+.PHONY: e2e
+e2e: ## the tests on a real Kubernetes API server: its first build takes minutes; no root (Go)
+	@$(SYSTEM_PYTHON) hack/setup.py --for kubernetes
+	$(call timed,e2e,$(PYTHON) -m pytest -v --timeout=300 -m kubernetes --durations=10 tests/kubernetes)
+
 .PHONY: simulate
 simulate: setup-check ## the protocol enumerated DEEPER=1, then MINUTES=1 of random weather; or one SEED= with its STEPS=
 	@$(PYTHON) -m tests.simulation --deeper $(DEEPER) --minutes $(MINUTES) --steps $(STEPS) $(if $(SEED),--seed $(SEED))

@@ -20,16 +20,25 @@ _to_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 def encode(record: object) -> str:
     """A dataclass as compact JSON, its fields in order."""
-    return _to_text(_plain(record))
+    return _to_text(to_plain(record))
 
 
 def decode(kind: type[T], text: str, what: str) -> T:
-    """DataLoss, naming `what`, unless `text` is a record of `kind`: no field too many or of another type.
+    """DataLoss, naming `what`, unless `text` is a record of `kind`; see `from_plain`."""
+    try:
+        plain = json.loads(text)
+    except ValueError as error:
+        raise DataLoss(f"{what} is damaged: {error}") from error
+    return from_plain(kind, plain, what)
+
+
+def from_plain(kind: type[T], plain: object, what: str) -> T:
+    """DataLoss, naming `what`, unless it is a record of `kind`: no field too many or of another type.
 
     A missing field has its default: it was written before the field existed.
     """
     try:
-        record = _parser(kind)(json.loads(text))  # type: ignore[arg-type]  # a type is hashable, whatever its instances are
+        record = _parser(kind)(plain)  # type: ignore[arg-type]  # a type is hashable, whatever its instances are
     except (ValueError, TypeError) as error:
         raise DataLoss(f"{what} is damaged: {error}") from error
     if not isinstance(record, kind):
@@ -37,12 +46,13 @@ def decode(kind: type[T], text: str, what: str) -> T:
     return record
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any field of a record
+def to_plain(value: Any) -> Any:  # noqa: ANN401 - any field of a record
+    """As json has it: objects for dataclasses and nothing else, lists for tuples."""
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [to_plain(item) for item in value]
     kind: Any = type(value)
     names = _field_names(kind)
-    return {name: _plain(getattr(value, name)) for name in names} if names else value
+    return {name: to_plain(getattr(value, name)) for name in names} if names else value
 
 
 @cache

@@ -1,0 +1,61 @@
+"""YAML documents put into an API server, as `kubectl apply` does."""
+
+from pathlib import Path
+
+import yaml
+
+from hack.lab.errors import LabError
+from replication.clock import SystemClock, wait_until
+from replication.errors import NotFound, Unavailable
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
+
+_PLURALS = {
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
+    "CustomResourceDefinition": "customresourcedefinitions",
+    "Namespace": "namespaces",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+    "ServiceAccount": "serviceaccounts",
+}
+_SERVED_SECONDS = 60.0
+
+
+def apply_folder(client: Client, folder: Path) -> None:
+    """Every document of every file below `folder`. Kinds that it defines can be used when this returns."""
+    documents = [
+        doc for path in sorted(folder.rglob("*.yaml")) for doc in yaml.safe_load_all(path.read_text())
+    ]
+    for document in documents:
+        client.apply(path_of(document), document)
+    for document in documents:
+        if document["kind"] == "CustomResourceDefinition":
+            _wait_until_served(client, document["spec"])
+
+
+def path_of(document: Json) -> str:
+    """Of the object in the API."""
+    kind, metadata = document["kind"], document["metadata"]
+    if kind not in _PLURALS:
+        raise LabError(f"{kind} {metadata['name']}: its plural is not known here")
+    version = document["apiVersion"]
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    place = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
+    return f"{root}{place}/{_PLURALS[kind]}/{metadata['name']}"
+
+
+def _wait_until_served(client: Client, definition: Json) -> None:
+    """By asking for them: the server says that a kind is established before it can answer."""
+    served = [each["name"] for each in definition["versions"] if each["served"]]
+    paths = [f"/apis/{definition['group']}/{version}/{definition['names']['plural']}" for version in served]
+
+    def is_served() -> bool:
+        try:
+            for path in paths:
+                client.get(path, limit="1")
+        except (NotFound, Unavailable):
+            return False
+        return True
+
+    wait_until(is_served, f"{paths} served", timeout=_SERVED_SECONDS, clock=SystemClock())

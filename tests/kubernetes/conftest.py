@@ -1,0 +1,67 @@
+"""A control plane for all tests, and stores in it, as the account that is installed with Trilith."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hack.kubernetes.manifests import apply_folder
+from hack.kubernetes.plane import ControlPlane
+from hack.lab.paths import REPOSITORY
+from replication.clock import SystemClock
+from replication.control.store.kubernetes import KubernetesStore
+from replication.kubernetes.access import read_kubeconfig
+from replication.kubernetes.client import Client
+from tests.kubernetes.remains import remove_everything
+
+NAMESPACE = "trilith"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:trilith-control"
+LOCK_SECONDS = 3.0
+
+OpenStore = Callable[..., KubernetesStore]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/kubernetes" in item.path.as_posix():
+            item.add_marker(pytest.mark.kubernetes)
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    with ControlPlane() as running:
+        client = Client(read_kubeconfig(running.admin_kubeconfig))
+        apply_folder(client, REPOSITORY / "deploy")
+        client.close()
+        yield running
+
+
+@pytest.fixture
+def admin(plane: ControlPlane) -> Iterator[Client]:
+    """Who may do everything; what a test leaves is removed."""
+    client = Client(read_kubeconfig(plane.admin_kubeconfig))
+    yield client
+    remove_everything(client, NAMESPACE)
+    client.close()
+
+
+@pytest.fixture
+def open_store(plane: ControlPlane, admin: Client) -> Iterator[OpenStore]:  # noqa: ARG001 (it cleans up)
+    """A store with a connection of its own, as another controller has; `server` when it goes another way."""
+    opened = []
+
+    def open_one(
+        server: str | None = None, answer_seconds: float = 10.0, cluster: str = "cluster"
+    ) -> KubernetesStore:
+        access = read_kubeconfig(plane.kubeconfig(ACCOUNT, server=server))
+        client = Client(access, answer_seconds)
+        opened.append(KubernetesStore(client, NAMESPACE, cluster, SystemClock(), LOCK_SECONDS))
+        return opened[-1]
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> KubernetesStore:
+    return open_store()

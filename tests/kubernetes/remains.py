@@ -1,0 +1,27 @@
+"""What tests leave in the API server, and its removal."""
+
+from contextlib import suppress
+
+from replication.control.store import eventlog
+from replication.control.store.resources import CORDONS, NODES, POOLS, SETTINGS, VOLUME_NAMES, VOLUMES
+from replication.errors import NotFound
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
+
+OURS = (VOLUMES, VOLUME_NAMES, *(resource.path for resource in (NODES, POOLS, CORDONS, SETTINGS)))
+
+
+def remove_everything(client: Client, namespace: str) -> None:
+    """By a user who may: finalizers do not keep it."""
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    events = f"/api/v1/namespaces/{eventlog.NAMESPACE}/events"
+    for path in (*OURS, leases, events):
+        for found in client.get(path)["items"]:
+            _remove(client, f"{path}/{found['metadata']['name']}", found)
+
+
+def _remove(client: Client, path: str, found: Json) -> None:
+    with suppress(NotFound):
+        if found["metadata"].get("finalizers"):
+            client.patch(path, [{"op": "remove", "path": "/metadata/finalizers"}])
+        client.delete(path)
