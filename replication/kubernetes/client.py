@@ -7,7 +7,7 @@ a request may be made twice, and Unavailable leaves open whether it was done.
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlencode
 
 import urllib3
@@ -17,12 +17,10 @@ from urllib3.exceptions import HTTPError
 from replication.errors import (
     AlreadyExists,
     Conflict,
-    FailedPrecondition,
     InvalidRequest,
     NotFound,
     OutOfSpace,
     TrilithError,
-    Unauthenticated,
     Unavailable,
 )
 from replication.kubernetes.access import Access, Json
@@ -45,12 +43,11 @@ _KEEPALIVE = (
 
 _MEANINGS: dict[int, type[TrilithError]] = {
     400: InvalidRequest,
-    401: Unauthenticated,
-    403: FailedPrecondition,
     404: NotFound,
     413: InvalidRequest,
     422: InvalidRequest,
 }
+"""All else may pass: a server that has just started does not know yet who may do what (401, 403)."""
 
 
 class Forgotten(Unavailable):
@@ -162,7 +159,8 @@ class Stream:
 
     def shut(self) -> None:
         """From another thread: whoever reads it is told that it is over."""
-        self._answer.shutdown()
+        with suppress(ValueError, OSError):  # it is over already
+            self._answer.shutdown()
 
 
 def _with_query(path: str, query: Mapping[str, str]) -> str:

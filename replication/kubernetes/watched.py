@@ -59,7 +59,7 @@ class Watched(Generic[T]):
         self._gone: set[str] = set()  # uids that we deleted, and whose end the server has not told yet
         self._version = ""  # what the next watch goes on from; empty: list first
         self._listed = False
-        self._trouble: TrilithError = Unavailable(f"{path}: not listed yet")
+        self._trouble = f"{path}: not listed yet"
         self._lost: float | None = None  # since when the server is not watched; None: it is
 
     def list(self) -> Sequence[Entry[T]]:
@@ -104,9 +104,9 @@ class Watched(Generic[T]):
     def _require_news(self) -> None:
         self._ensure_thread()
         if not self._changed.wait_for(lambda: self._listed, FIRST_SECONDS):
-            raise self._trouble
+            raise Unavailable(self._trouble)
         if self._lost is not None and self._clock.now() - self._lost >= STALE_SECONDS:
-            raise self._trouble
+            raise Unavailable(self._trouble)
 
     def _ensure_thread(self) -> None:
         if self._thread is None:
@@ -145,10 +145,10 @@ class Watched(Generic[T]):
 
     def _lose(self, error: TrilithError) -> None:
         with self._changed:
-            self._trouble, self._stream = error, None
-            if self._lost is None:
+            self._trouble, self._stream = f"{self._path}: not watched: {error}", None
+            if self._lost is None and not self._closed.is_set():
                 self._lost = self._clock.now()
-                logger.warning("%s: not watched: %s", self._path, error)
+                logger.warning("%s", self._trouble)
 
     def _list(self) -> None:
         """All of it as of one moment, which is now: no resourceVersion is asked for."""

@@ -11,6 +11,7 @@ from replication.clock import SystemClock
 from replication.control.store.kubernetes import KubernetesStore
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
+from tests.kubernetes.patience import patiently
 from tests.kubernetes.remains import remove_everything
 
 NAMESPACE = "trilith"
@@ -40,7 +41,7 @@ def admin(plane: ControlPlane) -> Iterator[Client]:
     """Who may do everything; what a test leaves is removed."""
     client = Client(read_kubeconfig(plane.admin_kubeconfig))
     yield client
-    remove_everything(client, NAMESPACE)
+    patiently(lambda: remove_everything(client, NAMESPACE))
     client.close()
 
 

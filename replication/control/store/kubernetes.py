@@ -218,7 +218,7 @@ class KubernetesStore:
                 return
             try:
                 held = self._client.get(path)
-                self._require_free(held)
+                self._require_free(held, volume.id)
                 version = held["metadata"]["resourceVersion"]
                 self._client.replace(
                     path, {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
@@ -227,7 +227,9 @@ class KubernetesStore:
                 continue
             return
 
-    def _require_free(self, held: Json) -> None:
+    def _require_free(self, held: Json, volume_id: str) -> None:
+        if held["spec"]["volume"] == volume_id:
+            return
         try:
             self._read_volume(held["spec"]["volume"])
         except NotFound:
