@@ -71,6 +71,14 @@ def main(*, verbose: bool) -> None:
     help="Folder of the control plane's store and identity.",
 )
 @click.option(
+    "--store",
+    envvar="TRILITH_STORE",
+    type=click.Choice(["sqlite", "kubernetes"]),
+    default="sqlite",
+    show_default=True,
+    help="Where records are: in the state folder, or in Kubernetes.",
+)
+@click.option(
     "--claims",
     type=click.Choice(["Always", "WithAnnotation", "Never"]),
     default="Always",
@@ -78,16 +86,17 @@ def main(*, verbose: bool) -> None:
     help="Which claims are met, beside generic ephemeral volumes; all but Always ask Kubernetes.",
 )
 @report_errors
-def controller(endpoint: str, state: Path, claims: str) -> None:
+def controller(endpoint: str, state: Path, store: str, claims: str) -> None:
     """Serve Identity and Controller: one or more for a cluster."""
     from csi.claims import Policy, admit_all, in_cluster, make_check  # noqa: PLC0415 (as below)
     from csi.controller import register_controller  # noqa: PLC0415 (nodes need no control plane)
     from replication.control.control import open_control  # noqa: PLC0415
+    from replication.control.store.opening import StoreKind  # noqa: PLC0415
 
     where = parse_endpoint(endpoint)
     policy = Policy(claims)
     check = admit_all if policy is Policy.ALWAYS else make_check(policy, in_cluster())
-    control = open_control(state)
+    control = open_control(state, kind=StoreKind(store))
     register = partial(register_controller, control, check_claim=check)
     _run(serve(register, where, partial(read_identity, state / "pki")), endpoint)
     control.store.close()

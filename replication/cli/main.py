@@ -66,6 +66,14 @@ class Root(click.Group):
     help="Folder of the control plane's store and certificates (TRILITH_STATE).",
 )
 @click.option(
+    "--store",
+    envvar="TRILITH_STORE",
+    type=click.Choice(["sqlite", "kubernetes"]),
+    default="sqlite",
+    show_default=True,
+    help="Where records are: in the state folder, or in Kubernetes (TRILITH_STORE).",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Choice([form.value for form in Output]),
@@ -74,13 +82,13 @@ class Root(click.Group):
     help="Tables for people, JSON for programs; errors are JSON then, too.",
 )
 @click.pass_context
-def main(ctx: click.Context, state: Path, output: str) -> None:
+def main(ctx: click.Context, state: Path, store: str, output: str) -> None:
     """Administer a Trilith cluster: replicated volumes from the nodes' local disks.
 
     Volumes are given by name or by id. Sizes are written as in 512MiB, 1GiB, 10G.
     """
     world = ctx.obj if isinstance(ctx.obj, World) else World()
-    ctx.obj = Session(state, Output(output), world)
+    ctx.obj = Session(state, store, Output(output), world)
     ctx.call_on_close(ctx.obj.close)
 
 

@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from replication.control.control import Control
 
 
-def _open_control(state: Path) -> "Control":
+def _open_control(state: Path, store: str) -> "Control":
     from replication.control.control import open_control  # noqa: PLC0415 (gRPC, which --help does not need)
+    from replication.control.store.opening import StoreKind  # noqa: PLC0415
 
-    return open_control(state)
+    return open_control(state, kind=StoreKind(store))
 
 
 @dataclass(frozen=True)
 class World:
     """What is outside of the command; tests have their own."""
 
-    open_control: "Callable[[Path], Control]" = _open_control
+    open_control: "Callable[[Path, str], Control]" = _open_control
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -44,8 +45,9 @@ class Asked:
 class Session:
     """One run of the command."""
 
-    def __init__(self, state: Path, output: Output, world: World) -> None:
+    def __init__(self, state: Path, store: str, output: Output, world: World) -> None:
         self.state = state
+        self._store = store
         self.output = output
         self.clock = world.clock
         self._world = world
@@ -53,7 +55,7 @@ class Session:
     @cached_property
     def control(self) -> "Control":
         try:
-            return self._world.open_control(self.state)
+            return self._world.open_control(self.state, self._store)
         except NotFound as error:
             raise no_cluster(self.state, error) from None
 

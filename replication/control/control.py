@@ -17,7 +17,7 @@ from replication.control.pools import Pools
 from replication.control.provisioning import Provisioning
 from replication.control.records import Records
 from replication.control.store.base import Store
-from replication.control.store.sqlite import SqliteStore
+from replication.control.store.opening import StoreKind, open_store
 from replication.control.volumes import Volumes
 from replication.model import Node
 from replication.pki import Identity, cluster_of, read_identity
@@ -54,14 +54,14 @@ def build_control(store: Store, connect: Callable[[Node], NodeApi], clock: Clock
     return Control(store, volumes, nodes, pools, events, records, executor, emptying, doctor)
 
 
-def open_control(state_dir: Path, clock: Clock | None = None) -> Control:
-    """The control plane whose state is in `state_dir`, and its identity in `state_dir`/pki.
+def open_control(state_dir: Path, clock: Clock | None = None, kind: StoreKind = StoreKind.SQLITE) -> Control:
+    """The control plane whose state is in `state_dir`, or in Kubernetes; its identity is in `state_dir`/pki.
 
     The cluster is the one of the identity's certificate. Close it with `control.store.close()`.
     """
     clock = clock or SystemClock()
     identity = read_identity(state_dir / "pki")
-    store = SqliteStore(state_dir, cluster_of(identity.certificate_pem), clock)
+    store = open_store(kind, state_dir, cluster_of(identity.certificate_pem), clock)
     return build_control(store, partial(_connect, identity), clock)
 
 

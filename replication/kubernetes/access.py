@@ -15,6 +15,7 @@ import yaml
 from replication.errors import FailedPrecondition, Unsupported
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+NAMESPACE = "trilith"
 HOME_CONFIG = Path.home() / ".kube" / "config"
 
 Json = dict[str, Any]
@@ -47,6 +48,12 @@ def find_access(
         "no Kubernetes API server is known: run in a pod with a service account, or name a kubeconfig in "
         "KUBECONFIG"
     )
+
+
+def find_namespace(account: Path = ACCOUNT) -> str:
+    """The pod's own, or where Trilith is installed as a rule."""
+    own = account / "namespace"
+    return own.read_text().strip() if own.exists() else NAMESPACE
 
 
 def read_kubeconfig(path: Path) -> Access:

@@ -55,7 +55,7 @@ def open_store(plane: ControlPlane, admin: Client) -> Iterator[OpenStore]:  # no
     ) -> KubernetesStore:
         access = read_kubeconfig(plane.kubeconfig(ACCOUNT, server=server))
         client = Client(access, answer_seconds)
-        opened.append(KubernetesStore(client, NAMESPACE, cluster, SystemClock(), LOCK_SECONDS))
+        opened.append(KubernetesStore(client, cluster, SystemClock(), NAMESPACE, LOCK_SECONDS))
         return opened[-1]
 
     yield open_one

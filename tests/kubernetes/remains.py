@@ -3,12 +3,20 @@
 from contextlib import suppress
 
 from replication.control.store import eventlog
-from replication.control.store.resources import CORDONS, NODES, POOLS, SETTINGS, VOLUME_NAMES, VOLUMES
+from replication.control.store.resources import (
+    CLUSTERS,
+    CORDONS,
+    NODES,
+    POOLS,
+    SETTINGS,
+    VOLUME_NAMES,
+    VOLUMES,
+)
 from replication.errors import NotFound
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 
-OURS = (VOLUMES, VOLUME_NAMES, *(resource.path for resource in (NODES, POOLS, CORDONS, SETTINGS)))
+OURS = (CLUSTERS, VOLUMES, VOLUME_NAMES, *(resource.path for resource in (NODES, POOLS, CORDONS, SETTINGS)))
 
 
 def remove_everything(client: Client, namespace: str) -> None:

@@ -46,7 +46,7 @@ def test_a_lock_is_held_for_as_long_as_its_holder_works(open_store: OpenStore) -
 
 def _die_holding(kubeconfig: str) -> None:
     client = Client(read_kubeconfig(Path(kubeconfig)))
-    store = KubernetesStore(client, NAMESPACE, "cluster", SystemClock(), LOCK_SECONDS)
+    store = KubernetesStore(client, "cluster", SystemClock(), "elsewhere", LOCK_SECONDS)
     with store.lock("v0", "attach"):
         os._exit(3)
 

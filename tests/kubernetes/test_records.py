@@ -5,12 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from replication.control.store.kubernetes import CLUSTER_MAP, KubernetesStore
-from replication.control.store.resources import FINALIZER, VOLUME_NAMES, VOLUMES, object_name
+from replication.control.store.kubernetes import KubernetesStore
+from replication.control.store.resources import (
+    CLUSTER_NAME,
+    CLUSTERS,
+    FINALIZER,
+    VOLUME_NAMES,
+    VOLUMES,
+    object_name,
+)
 from replication.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidRequest, Unsupported
 from replication.kubernetes.client import Client
 from replication.model import Phase, Volume
-from tests.kubernetes.conftest import NAMESPACE, OpenStore
+from tests.kubernetes.conftest import OpenStore
 from tests.unit.control.records import volume
 
 V0 = f"{VOLUMES}/v0"
@@ -141,9 +148,7 @@ def test_records_of_another_cluster_or_a_newer_program_are_left_alone(
     open_store()
     with pytest.raises(FailedPrecondition, match="are of cluster cluster, the identity is of cluster other"):
         open_store(cluster="other")
-    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{CLUSTER_MAP}"
-    newer = {"op": "replace", "path": "/data/format", "value": "2"}
-    admin.patch(path, [newer])
+    newer = {"op": "replace", "path": "/spec/format", "value": 2}
+    admin.patch(f"{CLUSTERS}/{CLUSTER_NAME}", [newer])
     with pytest.raises(Unsupported, match="have format 2, this program knows 1"):
         open_store()
-    admin.patch(path, [{**newer, "value": "1"}])

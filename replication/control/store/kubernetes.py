@@ -16,6 +16,8 @@ from replication.control.store.leases import VALID_SECONDS, LeaseLocks
 from replication.control.store.named import NamedObjects
 from replication.control.store.resources import (
     API_VERSION,
+    CLUSTER_NAME,
+    CLUSTERS,
     CORDONS,
     FINALIZER,
     NODES,
@@ -23,6 +25,7 @@ from replication.control.store.resources import (
     SETTINGS,
     VOLUME_NAMES,
     VOLUMES,
+    cluster_object,
     is_object_name,
     object_name,
     parse_volume,
@@ -45,7 +48,6 @@ from replication.kubernetes.watched import Entry, Watched
 from replication.model import Node, Pool, Versioned, Volume
 
 FORMAT = 1
-CLUSTER_MAP = "trilith-cluster"
 
 
 class KubernetesStore:
@@ -54,14 +56,15 @@ class KubernetesStore:
     def __init__(
         self,
         client: Client,
-        namespace: str,
         cluster: str,
         clock: Clock,
+        namespace: str,
         lock_seconds: float = VALID_SECONDS,
     ) -> None:
-        """`namespace` is for locks and the cluster's identifier. FailedPrecondition when it is another's."""
+        """`namespace` is for locks, if nobody has chosen one before."""
         self._client = client
-        self._cluster = ensure_cluster(client, namespace, cluster)
+        self._cluster = cluster
+        namespace = ensure_cluster(client, cluster, namespace)
         self._volumes = Watched(client, VOLUMES, parse_volume, clock)
         self._ordered: tuple[Sequence[Entry[Versioned]], tuple[Versioned, ...]] = ((), ())
         self._nodes = NamedObjects(client, NODES, clock)
@@ -282,16 +285,19 @@ class KubernetesStore:
         return {"apiVersion": API_VERSION, "kind": "Volume", "name": object_name(subject)}
 
 
-def ensure_cluster(client: Client, namespace: str, cluster: str) -> str:
-    """FailedPrecondition when the records are another's, Unsupported when a newer program wrote them."""
-    path = f"/api/v1/namespaces/{namespace}/configmaps"
-    data = {"cluster": cluster, "format": str(FORMAT)}
-    wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CLUSTER_MAP}, "data": data}
+def ensure_cluster(client: Client, cluster: str, namespace: str) -> str:
+    """The namespace that holds the locks: the one that was given first.
+
+    FailedPrecondition when the records are another's, Unsupported when a newer program wrote them.
+    """
+    path = f"{CLUSTERS}/{CLUSTER_NAME}"
     try:
-        found = client.get(f"{path}/{CLUSTER_MAP}")["data"]
+        found = client.get(path)["spec"]
     except NotFound:
-        found = client.create(path, wanted)["data"]
-    if int(found["format"]) > FORMAT:
+        with suppress(AlreadyExists):  # another was first
+            client.create(CLUSTERS, cluster_object(cluster, namespace, FORMAT))
+        found = client.get(path)["spec"]
+    if found["format"] > FORMAT:
         raise Unsupported(
             f"the records in Kubernetes have format {found['format']}, this program knows {FORMAT}: "
             f"use a newer trilith"
@@ -301,7 +307,7 @@ def ensure_cluster(client: Client, namespace: str, cluster: str) -> str:
             f"the records in Kubernetes are of cluster {found['cluster']}, "
             f"the identity is of cluster {cluster}"
         )
-    return cluster
+    return str(found["lockNamespace"])
 
 
 def _path_of(volume_id: str) -> str:

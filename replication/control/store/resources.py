@@ -47,6 +47,8 @@ class Resource(Generic[Named]):
         return from_spec(self.record, found.get("spec"), what)
 
 
+CLUSTERS = f"{_ROOT}/clusterrecords"
+CLUSTER_NAME = "trilith"
 VOLUMES = f"{_ROOT}/volumes"
 VOLUME_NAMES = f"{_ROOT}/volumenames"
 
@@ -70,6 +72,12 @@ NODES = Resource("NodeRecord", "noderecords", Node, "node", object_name)
 POOLS = Resource("PoolRecord", "poolrecords", Pool, "pool", object_name)
 CORDONS = Resource("CordonRecord", "cordonrecords", Cordon, "cordon", object_name)
 SETTINGS = Resource("SettingsRecord", "settingsrecords", Settings, "settings", _settings_name)
+
+
+def cluster_object(cluster: str, namespace: str, number: int) -> Json:
+    """`number` is the records' format."""
+    spec = {"cluster": cluster, "lockNamespace": namespace, "format": number}
+    return _object("ClusterRecord", CLUSTER_NAME, spec)
 
 
 def volume_object(volume: Volume, version: int) -> Json:

@@ -49,7 +49,7 @@ class Cluster:
     state: Path
 
     def run(self, *words: str) -> Result:
-        world = World(lambda _: self.control, self.clock)
+        world = World(lambda *_: self.control, self.clock)
         return CliRunner().invoke(main, ["--state", str(self.state), *words], obj=world, prog_name="trilith")
 
     def say(self, *words: str) -> str:

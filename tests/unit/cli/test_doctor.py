@@ -34,7 +34,7 @@ def test_it_says_and_removes_nothing_by_itself(cluster: Cluster) -> None:
 
 def test_it_removes_after_a_yes_and_not_after_a_no(cluster: Cluster) -> None:
     cluster.fakes.node("m2").strays.append(EMPTY)
-    world = World(lambda _: cluster.control, cluster.clock)
+    world = World(lambda *_: cluster.control, cluster.clock)
     words = ["--state", str(cluster.state), "doctor", "--remove"]
     refused = CliRunner().invoke(main, words, obj=world, input="n\n")
     assert refused.exit_code == 1

@@ -60,7 +60,7 @@ def test_a_folder_without_a_cluster_is_said_to_be_that(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read_is_no_traceback(tmp_path: Path) -> None:
-    def forbidden(state: Path) -> Control:
+    def forbidden(state: Path, _: str) -> Control:
         raise PermissionError(13, "Permission denied", str(state))
 
     result = CliRunner().invoke(main, ["--state", str(tmp_path), "status"], obj=World(forbidden))
