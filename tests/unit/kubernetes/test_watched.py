@@ -1,0 +1,128 @@
+"""What is known of a resource follows the server, and never goes back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from replication.clock import SystemClock, wait_until
+from replication.errors import DataLoss, Unavailable
+from replication.kubernetes.access import Json
+from replication.kubernetes.watched import STALE_SECONDS, Watched
+from tests.fakes.clock import HandClock
+from tests.unit.kubernetes.server import FakeServer, item
+
+
+def parse(found: Json) -> str:
+    if found["word"] == "damaged":
+        raise DataLoss(f"{found['metadata']['name']} is damaged")
+    return str(found["word"])
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer(item("a", 3, "one"), item("b", 5, "two"))
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def watched(server: FakeServer, clock: HandClock) -> Iterator[Watched[str]]:
+    opened = Watched(server.as_client(), "/things", parse, clock)
+    yield opened
+    opened.close()
+
+
+def words(watched: Watched[str]) -> list[str]:
+    return [entry.get() for entry in watched.list()]
+
+
+def wait_for(watched: Watched[str], wanted: list[str]) -> None:
+    wait_until(lambda: words(watched) == wanted, str(wanted), timeout=30, clock=SystemClock())
+
+
+def test_pages_and_events_become_one_list(server: FakeServer, watched: Watched[str]) -> None:
+    assert words(watched) == ["one", "two"]
+    assert watched.list() is watched.list()
+    server.say("MODIFIED", item("a", 11, "changed"))
+    server.say("ADDED", item("c", 12, "three"))
+    server.say("DELETED", item("b", 13))
+    wait_for(watched, ["changed", "three"])
+
+
+def test_the_next_watch_begins_where_the_last_one_ended(server: FakeServer, watched: Watched[str]) -> None:
+    server.say("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
+    server.end_watch()
+    server.say("ADDED", item("c", 21, "three"))
+    wait_for(watched, ["one", "two", "three"])
+    assert server.watched_from == ["10", "20"]
+
+
+def test_what_the_server_has_forgotten_is_listed(server: FakeServer, watched: Watched[str]) -> None:
+    assert words(watched) == ["one", "two"]
+    server.items, server.version = [item("c", 30, "three")], 31
+    server.say("ERROR", {"kind": "Status", "code": 410, "message": "too old"})
+    wait_for(watched, ["three"])
+    assert server.watched_from == ["10", "31"]
+
+
+def test_our_own_change_is_known_at_once_and_not_undone_by_older_news(
+    server: FakeServer, watched: Watched[str]
+) -> None:
+    assert words(watched) == ["one", "two"]
+    watched.put(item("a", 15, "ours"))
+    assert words(watched) == ["ours", "two"]
+    server.say("MODIFIED", item("a", 12, "older"))
+    server.say("ADDED", item("c", 16, "later"))
+    wait_for(watched, ["ours", "two", "later"])
+
+
+def test_what_we_deleted_does_not_come_back(server: FakeServer, watched: Watched[str]) -> None:
+    assert words(watched) == ["one", "two"]
+    watched.drop("a", "uid-a")
+    assert words(watched) == ["two"]
+    server.say("MODIFIED", item("a", 12, "older"))
+    server.say("DELETED", item("a", 13))
+    server.say("ADDED", item("a", 14, "another", uid="new"))
+    wait_for(watched, ["another", "two"])
+
+
+def test_a_list_that_is_older_than_our_own_change_does_not_undo_it(
+    server: FakeServer, watched: Watched[str]
+) -> None:
+    assert words(watched) == ["one", "two"]
+    watched.put(item("d", 40, "ours"))
+    server.items, server.version = [item("a", 3, "one"), item("e", 35, "new")], 36
+    server.say("ERROR", {"kind": "Status", "code": 410, "message": "too old"})
+    wait_for(watched, ["one", "ours", "new"])
+
+
+def test_a_damaged_object_spoils_no_other(server: FakeServer, watched: Watched[str]) -> None:
+    server.say("MODIFIED", item("b", 11, "damaged"))
+    wait_until(lambda: is_damaged(watched, "b"), "b is damaged", timeout=30, clock=SystemClock())
+    found = watched.find("a")
+    assert found is not None
+    assert found.get() == "one"
+
+
+def is_damaged(watched: Watched[str], name: str) -> bool:
+    found = watched.find(name)
+    return found is not None and isinstance(found.value, DataLoss)
+
+
+def test_a_server_that_is_away_for_long_is_not_spoken_for(
+    server: FakeServer, watched: Watched[str], clock: HandClock
+) -> None:
+    assert words(watched) == ["one", "two"]
+    server.trouble = Unavailable("no answer")
+    server.end_watch()
+    wait_until(lambda: watched._lost is not None, "it is noticed", timeout=30, clock=SystemClock())
+    assert words(watched) == ["one", "two"]
+    clock.sleep(STALE_SECONDS)
+    with pytest.raises(Unavailable, match="/things: not watched: no answer"):
+        watched.list()
+    server.trouble = None
+    wait_until(lambda: watched._lost is None, "it is back", timeout=30, clock=SystemClock())
+    assert words(watched) == ["one", "two"]
