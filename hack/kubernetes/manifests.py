@@ -22,11 +22,13 @@ _PLURALS = {
 _SERVED_SECONDS = 60.0
 
 
-def apply_folder(client: Client, folder: Path) -> None:
-    """Every document of every file below `folder`. Kinds that it defines can be used when this returns."""
-    documents = [
-        doc for path in sorted(folder.rglob("*.yaml")) for doc in yaml.safe_load_all(path.read_text())
-    ]
+def apply_manifests(client: Client, *paths: Path) -> None:
+    """Every document of these files, and of those in these folders.
+
+    Kinds that they define can be used when this returns.
+    """
+    files = [file for path in paths for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])]
+    documents = [document for file in files for document in yaml.safe_load_all(file.read_text())]
     for document in documents:
         client.apply(path_of(document), document)
     for document in documents:

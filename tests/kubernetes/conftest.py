@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hack.kubernetes.manifests import apply_folder
+from hack.kubernetes.manifests import apply_manifests
 from hack.kubernetes.plane import ControlPlane
 from hack.lab.paths import REPOSITORY
 from replication.clock import SystemClock
@@ -17,6 +17,7 @@ from tests.kubernetes.remains import remove_everything
 NAMESPACE = "trilith"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:trilith-control"
 LOCK_SECONDS = 3.0
+DEPLOY = REPOSITORY / "deploy"
 
 OpenStore = Callable[..., KubernetesStore]
 
@@ -31,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def plane() -> Iterator[ControlPlane]:
     with ControlPlane() as running:
         client = Client(read_kubeconfig(running.admin_kubeconfig))
-        apply_folder(client, REPOSITORY / "deploy")
+        apply_manifests(client, DEPLOY / "crds", DEPLOY / "rbac.yaml")
         client.close()
         yield running
 
