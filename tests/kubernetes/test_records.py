@@ -64,7 +64,9 @@ def test_a_volume_whose_maker_died_before_it_was_named_is_not_in_the_way(
 
 
 @pytest.mark.parametrize(
-    "name", ["Data", "a/b", "..", "ä" * 64, "\U0001f4be" * 32, "a" * 128, object_name("/")]
+    "name",
+    ["Data", "a/b", "..", "ä" * 64, "\U0001f4be" * 32, "a" * 128, object_name("/")],
+    ids=["capital", "slash", "dots", "umlauts", "wide", "long", "as a hash"],
 )
 def test_a_name_may_be_anything(store: KubernetesStore, name: str) -> None:
     made = store.add_volume(volume(name=name, parameters=(("a/b ä", "\n"), ("z", ""))))
