@@ -6,6 +6,7 @@ which raises Unavailable may have been done all the same, as if this process had
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
+from itertools import islice
 
 from replication.clock import Clock
 from replication.control.cordons import Cordon
@@ -64,14 +65,14 @@ class KubernetesStore:
         """`namespace` is for locks, if nobody has chosen one before."""
         self._client = client
         self._cluster = cluster
-        namespace = ensure_cluster(client, cluster, namespace)
+        lock_namespace = ensure_cluster(client, cluster, namespace)
         self._volumes = Watched(client, VOLUMES, parse_volume, clock)
         self._ordered: tuple[Sequence[Entry[Versioned]], tuple[Versioned, ...]] = ((), ())
         self._nodes = NamedObjects(client, NODES, clock)
         self._pools = NamedObjects(client, POOLS, clock)
         self._cordons = NamedObjects(client, CORDONS, clock)
         self._settings = NamedObjects(client, SETTINGS, clock)
-        self._locks = LeaseLocks(client, namespace, clock, lock_seconds)
+        self._locks = LeaseLocks(client, lock_namespace, clock, lock_seconds)
         self._events = EventLog(client, self._refer, clock)
 
     def cluster(self) -> str:
@@ -142,10 +143,9 @@ class KubernetesStore:
         return ordered
 
     def list_volumes_after(self, volume_id: str, count: int) -> tuple[Versioned, ...]:
-        later = (
-            found for found in self._volumes.list() if found.name > volume_id
-        )  # by name, which is the id
-        return tuple(found.get() for found, _ in zip(later, range(count), strict=False))
+        """An object's name is its volume's id."""
+        later = (found for found in self._volumes.list() if found.name > volume_id)
+        return tuple(found.get() for found in islice(later, count))
 
     def add_node(self, node: Node) -> None:
         self._nodes.add(node)
@@ -266,7 +266,11 @@ class KubernetesStore:
         try:
             version = self._client.patch(path, steps)["metadata"]["resourceVersion"]
             self._client.delete(path, uid=uid, resourceVersion=version)
-        except (InvalidRequest, Conflict):
+        except Conflict:
+            return False
+        except InvalidRequest:
+            if self._read_volume(volume_id)["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
+                raise
             return False
         except NotFound:
             pass  # deleted by somebody before, it waited for our finalizer only
