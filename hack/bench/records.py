@@ -1,4 +1,4 @@
-"""What a change of a record costs in Kubernetes, and what if replicas had objects of their own: ADR 0011.
+"""What a change of a record costs in Kubernetes, and what if replicas had objects of their own: ADR 0012.
 
     python -m hack.bench.records
 
