@@ -103,8 +103,8 @@ class Agent:
     def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:
         return self._replicas.ensure(spec)
 
-    def remove_replica(self, volume_id: str, replica_id: str) -> None:
-        self._replicas.remove(volume_id, replica_id)
+    def remove_replica(self, volume_id: str, replica_id: str, known_version: int | None = None) -> None:
+        self._replicas.remove(volume_id, replica_id, known_version)
 
     def resize_replica(self, volume_id: str, replica_id: str, size_bytes: int) -> ReplicaFacts:
         return self._replicas.resize(volume_id, replica_id, size_bytes)

@@ -79,11 +79,22 @@ class Replicas:
             bitmap_chunk_bytes=spec.bitmap_chunk_bytes,
         )
 
-    def remove(self, volume_id: str, replica_id: str) -> None:
+    def remove(self, volume_id: str, replica_id: str, known_version: int | None = None) -> None:
+        """StaleEpoch when it was made ready for a record newer than `known_version`."""
         with self._locks[volume_id, replica_id]:
             place = self._storage.find_place(volume_id, replica_id)
             if place is not None:
+                if known_version is not None:
+                    self._check_known(place, known_version)
                 self._take_away(place)
+
+    def _check_known(self, place: Place, version: int) -> None:
+        head = self._find_header(place)
+        if head is not None and head.record_version > version:
+            raise StaleEpoch(
+                f"replica {place.replica_id} of volume {place.volume_id} has seen version "
+                f"{head.record_version} of its record, and was to be removed as of {version}"
+            )
 
     def _take_away(self, place: Place) -> None:
         """To be wiped later, unless nobody was ever let at it: then it holds zeroes still."""

@@ -162,8 +162,9 @@ class Executor:
     def grow_array(self, volume: Volume, size_bytes: int) -> None:
         self._nodes.to(_consumer_of(volume)).grow_array(volume.id, volume.epoch, size_bytes)
 
-    def remove_replica(self, node: str, volume_id: str, replica_id: str) -> None:
-        self._nodes.to(node).remove_replica(volume_id, replica_id)
+    def remove_replica(self, node: str, volume_id: str, replica_id: str, known_version: int) -> None:
+        """StaleEpoch when it has seen a newer record: then it is not what its removal was decided for."""
+        self._nodes.to(node).remove_replica(volume_id, replica_id, known_version)
 
     def _consumer(self, volume: Volume, replica: Replica) -> Consumer | None:
         node = volume.consumer

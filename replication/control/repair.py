@@ -184,7 +184,7 @@ class Repair:
         what = f"replica {replica_id} of volume {volume_id} on node {node}, which no record names"
         if orphan.keep:
             raise FailedPrecondition(f"{what}, is kept: {orphan.keep}")
-        self._executor.remove_replica(node, volume_id, replica_id)
+        self._executor.remove_replica(node, volume_id, replica_id, orphan.facts.record_version)
 
     def _describe(self, names: Iterable[str]) -> dict[str, NodeFacts]:
         answers = self._executor.describe(names, DESCRIBE_SECONDS)

@@ -157,10 +157,16 @@ class Replacing:
         return replica
 
     def _forget(self, volume: Volume, replica: Replica, survey: Survey) -> None:
-        """Member, remains, record: as long as the record names it, nothing of it is forgotten."""
+        """Member, remains, record: as long as the record names it, nothing of it is forgotten.
+
+        Who stands still here, and wakes when another has brought the replica back, removes nothing.
+        """
         self._require_dropped(volume, replica)
+        record = self._records.get(volume.id)
+        if record.volume != volume:
+            raise Conflict(f"the record of volume {volume.name} has just changed")
         if replica.node in survey.nodes:
-            self._executor.remove_replica(replica.node, volume.id, replica.id)
+            self._executor.remove_replica(replica.node, volume.id, replica.id, record.version)
         self._records.change(volume.id, lambda v: insync.forget_replica(v, replica.id))
         self._records.tell(volume, "forgotten", f"replica {replica.id} on node {replica.node} is replaced")
 

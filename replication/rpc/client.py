@@ -92,8 +92,11 @@ class NodeClient:
     def ensure_replica(self, spec: model.ReplicaSpec) -> model.ReplicaFacts:
         return from_message(self._call("EnsureReplica", to_message(spec, pb.ReplicaSpec)), model.ReplicaFacts)
 
-    def remove_replica(self, volume_id: str, replica_id: str) -> None:
-        self._call("RemoveReplica", pb.RemoveReplicaRequest(volume_id=volume_id, replica_id=replica_id))
+    def remove_replica(self, volume_id: str, replica_id: str, known_version: int | None = None) -> None:
+        request = pb.RemoveReplicaRequest(
+            volume_id=volume_id, replica_id=replica_id, known_version=known_version
+        )
+        self._call("RemoveReplica", request)
 
     def resize_replica(self, volume_id: str, replica_id: str, size_bytes: int) -> model.ReplicaFacts:
         request = pb.ResizeReplicaRequest(volume_id=volume_id, replica_id=replica_id, size_bytes=size_bytes)

@@ -63,10 +63,11 @@ class NodeApi(Protocol):
         Waits for old bytes to be wiped; Unavailable, saying how many and where, when it takes too long.
         """
 
-    def remove_replica(self, volume_id: str, replica_id: str) -> None:
+    def remove_replica(self, volume_id: str, replica_id: str, known_version: int | None = None) -> None:
         """Exports and header; its place is wiped later.
 
-        FailedPrecondition while an array of this node uses it.
+        FailedPrecondition while an array of this node uses it. StaleEpoch when its header has seen a record
+        newer than `known_version`: who decided on an older one may have slept since. None: whatever it saw.
         """
 
     def resize_replica(self, volume_id: str, replica_id: str, size_bytes: int) -> ReplicaFacts:

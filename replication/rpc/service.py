@@ -59,7 +59,8 @@ class NodeService(NodeServicer):
     def RemoveReplica(
         self, request: pb.RemoveReplicaRequest, context: grpc.ServicerContext
     ) -> pb.RemoveReplicaResponse:
-        self._api.remove_replica(request.volume_id, request.replica_id)
+        known = request.known_version if request.HasField("known_version") else None
+        self._api.remove_replica(request.volume_id, request.replica_id, known)
         return pb.RemoveReplicaResponse()
 
     def ResizeReplica(

@@ -89,8 +89,8 @@ class Pretender:
         self._note("ensure_replica", spec)
         return REPLICA
 
-    def remove_replica(self, volume_id: str, replica_id: str) -> None:
-        self._note("remove_replica", volume_id, replica_id)
+    def remove_replica(self, volume_id: str, replica_id: str, known_version: int | None = None) -> None:
+        self._note("remove_replica", volume_id, replica_id, known_version)
 
     def resize_replica(self, volume_id: str, replica_id: str, size_bytes: int) -> model.ReplicaFacts:
         self._note("resize_replica", volume_id, replica_id, size_bytes)

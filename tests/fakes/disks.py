@@ -63,9 +63,11 @@ class FakeDisks:
                 raise FailedPrecondition(f"replica {key} has another size")
         return self._facts(key)
 
-    def remove_replica(self, volume_id: str, replica_id: str) -> None:
+    def remove_replica(self, volume_id: str, replica_id: str, known_version: int | None = None) -> None:
         self._called("remove_replica")
-        array = self.arrays.get(volume_id)
+        found, array = self.replicas.get((volume_id, replica_id)), self.arrays.get(volume_id)
+        if found is not None and known_version is not None and found.record_version > known_version:
+            raise StaleEpoch(f"replica {replica_id} has seen version {found.record_version}")
         if array is not None and array.has_member(replica_id):
             raise FailedPrecondition(f"an array of {volume_id} on {self.name} uses it")
         self.exports.pop((volume_id, replica_id), None)

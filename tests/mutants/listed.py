@@ -292,6 +292,12 @@ MUTANTS = (
         (REBUILD,),
     ),
     Mutant(
+        "a replica removed for an older record",
+        "replication.agent.replicas:Replicas._check_known",
+        mistakes.returns(None),
+        (f"{AGENT}/test_replicas.py",),
+    ),
+    Mutant(
         "no hold layer",
         "replication.kernel.hold:_target",
         mistakes.never_queues,

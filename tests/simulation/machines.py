@@ -140,12 +140,12 @@ class SimNode(FakeNode):
             self.machines.holders[spec.volume_id, spec.replica_id] = self.number
         return facts
 
-    def remove_replica(self, volume_id: str, replica: str) -> None:
-        self._called("remove_replica")
-        if (volume_id, replica) in self.replicas:
+    def remove_replica(self, volume_id: str, replica: str, known_version: int | None = None) -> None:
+        known = (volume_id, replica) in self.replicas
+        super().remove_replica(volume_id, replica, known_version)
+        if known:
             self.machines.erase(volume_id, self.number)
             del self.machines.holders[volume_id, replica]
-        super().remove_replica(volume_id, replica)
 
     def prepare_replica(self, spec: PrepareSpec) -> Prepared:
         self._called("prepare_replica")

@@ -391,12 +391,14 @@ class RemoveDiskPoolResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class RemoveReplicaRequest(_message.Message):
-    __slots__ = ("volume_id", "replica_id")
+    __slots__ = ("volume_id", "replica_id", "known_version")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_VERSION_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     replica_id: str
-    def __init__(self, volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ...) -> None: ...
+    known_version: int
+    def __init__(self, volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., known_version: _Optional[int] = ...) -> None: ...
 
 class RemoveReplicaResponse(_message.Message):
     __slots__ = ()

@@ -8,7 +8,7 @@ from replication import layout
 from replication.agent.replicas import Replicas
 from replication.agent.storage import Place, Storage
 from replication.agent.wiping import Wiping
-from replication.errors import DataLoss
+from replication.errors import DataLoss, StaleEpoch
 from replication.kernel.header import (
     Header,
     discard_header,
@@ -137,6 +137,19 @@ def test_what_anybody_may_have_written_to_is_wiped(
         replicas.remove("v1", "r0")
     assert shelf.gone == [(how, "v1")]
     assert find_header(str(device)) is None
+
+
+def test_who_decided_on_an_older_record_removes_nothing(
+    tree: FakeTree, shelf: Shelf, replicas: Replicas
+) -> None:
+    """Its header was last written for version 7; whoever knows that, or says nothing, may."""
+    device = add(tree, shelf, "v1")
+    assert read_header(str(device)).record_version == 7
+    with pytest.raises(StaleEpoch, match="has seen version 7 of its record, and was to be removed as of 6"):
+        replicas.remove("v1", "r0", 6)
+    assert (told(replicas), shelf.gone) == (["v1"], [])
+    replicas.remove("v1", "r0", 7)
+    assert shelf.gone == [("to be wiped", "v1")]
 
 
 def test_a_replica_whose_making_was_interrupted_is_made_anew(

@@ -1,5 +1,7 @@
 """Replicas replaced by the reconciler, on nodes that are fakes."""
 
+from dataclasses import replace
+
 import pytest
 
 from replication.clock import SystemClock
@@ -10,7 +12,7 @@ from replication.control.reconciler import Reconciler
 from replication.control.settings import Settings
 from replication.control.store.memory import MemoryStore
 from replication.errors import OutOfSpace, Unavailable
-from replication.model import GIB, CopyMode, MemberHealth, ReplicaState, Volume
+from replication.model import GIB, CopyMode, MemberHealth, PrepareSpec, ReplicaState, Volume
 from replication.tuning import Tuning
 from tests.fakes.node import FakeCluster
 
@@ -88,6 +90,34 @@ def test_what_is_left_of_the_old_one_is_removed_when_its_node_is_back() -> None:
     lab.repair()
     assert "c" not in lab.states()
     assert not lab.cluster.node("c").replicas
+
+
+def test_a_removal_that_slept_while_the_replica_came_back_removes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its controller stands still longer than its lock is valid, and another one goes on without it."""
+    lab = Lab()
+    old = lab.cluster.node("c")
+    old.silent = True
+    lab.lose("c")
+    lab.repair()
+    lab.finish("d")
+    old.silent = False
+    remove, lost = old.remove_replica, lab.on("c")
+
+    def remove_late(volume_id: str, replica_id: str, known_version: int | None = None) -> None:
+        record = lab.control.records.change(volume_id, lambda v: replace(v, next_replica=9))
+        old.prepare_replica(PrepareSpec(volume_id, replica_id, record.volume.epoch, record.version, None))
+        remove(volume_id, replica_id, known_version)
+
+    monkeypatch.setattr(old, "remove_replica", remove_late)
+    lab.repair(1)
+    assert (lab.id, lost) in old.replicas
+    assert lab.on("c") == lost
+    monkeypatch.undo()
+    lab.repair()
+    assert "c" not in lab.states()
+    assert not old.replicas
 
 
 def test_nobody_is_replaced_before_the_delay() -> None:
