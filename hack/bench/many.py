@@ -27,7 +27,7 @@ from hack.lab.vm import Machine
 from replication.model import MIB
 
 CALLERS = 8
-FEW = 5  # volumes that are used one by one
+FEW = 12  # volumes that are used one by one: the first on each machine costs more
 SIZE_BYTES = 32 * MIB
 _CALL, _PROGRAM = "DEBUG replication.rpc.edge: ", "DEBUG replication.kernel.run: "
 _UNASKED = ("Describe", "Watch")  # what the control plane calls by itself
