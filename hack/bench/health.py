@@ -10,18 +10,19 @@ nothing.
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from hack.bench.alarms import measure_false_alarms
 from hack.bench.copies import SIZE_BYTES as COPIED_BYTES
 from hack.bench.copies import Copies
 from hack.bench.crowd import measure_crowd
 from hack.bench.figures import Board
-from hack.bench.moves import measure_moves
+from hack.bench.moves import longest_move, sample_moves
 from hack.bench.orders import POOL, SIZE_BYTES, use
 from hack.bench.quick import describe
-from hack.bench.stalls import DISK_ERRORS, POWER_CUT, REFUSED, Loss, measure_stalls
+from hack.bench.stalls import DISK_ERRORS, POWER_CUT, REFUSED, Loss, longest, sample_stalls
 from hack.demo.csi_calls import Orchestrator
 from hack.lab.cluster import GIB, Cluster
 from hack.lab.network import enter_private_network
@@ -30,6 +31,14 @@ from hack.lab.vm import Machine
 
 PARTS = ("stalls", "moves", "copies", "alarms", "crowd")
 _LOUD_GOAL = 1.0  # seconds
+_WELCOME = 3
+"""Losses of one replica until its return is made to wait (control/flapping.py): then a new volume."""
+
+
+def split(times: int, most: int) -> Iterator[int]:
+    """`times` in parts of at most `most`."""
+    for begun in range(0, times, most):
+        yield min(most, times - begun)
 
 
 class Health:
@@ -50,10 +59,20 @@ class Health:
             self._board.note(f"{name}: {time.monotonic() - begun:.0f} s")
 
     def stalls(self) -> None:
+        for loss in self._losses():
+            batches = list(split(loss.times, _WELCOME * (len(self._machines) - 1)))
+            samples = [
+                self._stalls_of(f"{loss.name}-{number}", replace(loss, times=times))
+                for number, times in enumerate(batches)
+            ]
+            self._board.add(longest(loss, tuple(chain.from_iterable(samples))))
+
+    def _stalls_of(self, name: str, loss: Loss) -> tuple[float, ...]:
         consumer, *victims = self._machines
-        volume_id = self._mounted("stalls", consumer)
-        measure_stalls(self._board, self._site, volume_id, consumer, victims, self._losses())
+        volume_id = self._mounted(name, consumer)
+        samples = sample_stalls(self._site, volume_id, consumer, victims, loss)
         self._remove(volume_id, consumer)
+        return samples
 
     def _losses(self) -> tuple[Loss, ...]:
         goals = ((POWER_CUT, POWER_CUT.goal), (REFUSED, _LOUD_GOAL), (DISK_ERRORS, _LOUD_GOAL))
@@ -63,9 +82,13 @@ class Health:
         )
 
     def moves(self) -> None:
-        volume_id, times = self._mounted("moves", self._machines[0]), self._options.repetitions
-        last = measure_moves(self._board, self._site, self._csi, volume_id, self._machines, times)
-        self._remove(volume_id, last)
+        samples: list[float] = []
+        for number, times in enumerate(split(self._options.repetitions, _WELCOME * len(self._machines))):
+            volume_id = self._mounted(f"moves-{number}", self._machines[0])
+            found, last = sample_moves(self._site, self._csi, volume_id, self._machines, times)
+            self._remove(volume_id, last)
+            samples += found
+        self._board.add(longest_move(samples))
 
     def copies(self) -> None:
         consumer, _, victim = self._machines

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hack.bench.figures import Board, Figure, Goal
+from hack.bench.figures import Figure, Goal
 from hack.bench.observe import await_redundant
 from hack.bench.orders import move, timed
 from hack.bench.stalls import reboot
@@ -13,10 +13,10 @@ from hack.lab.vm import Machine
 _GOAL = Goal("<=", 10.0)
 
 
-def measure_moves(
-    board: Board, site: Site, csi: Orchestrator, volume_id: str, machines: Sequence[Machine], times: int
-) -> Machine:
-    """The consumer in the end. The volume is mounted on the first machine; whoever has it loses power.
+def sample_moves(
+    site: Site, csi: Orchestrator, volume_id: str, machines: Sequence[Machine], times: int
+) -> tuple[list[float], Machine]:
+    """Seconds of each, and the consumer in the end. The volume is mounted on the first; whoever has it dies.
 
     From the decision to give it up: whoever decides has detected the death.
     """
@@ -28,5 +28,8 @@ def measure_moves(
         reboot(site, consumer)
         await_redundant(site, volume_id)
         consumer, heir, third = heir, third, consumer
-    board.add(Figure("longest-move-after-consumers-death", max(samples), "s", _GOAL, tuple(samples)))
-    return consumer
+    return samples, consumer
+
+
+def longest_move(samples: Sequence[float]) -> Figure:
+    return Figure("longest-move-after-consumers-death", max(samples), "s", _GOAL, tuple(samples))

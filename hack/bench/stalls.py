@@ -81,18 +81,25 @@ def measure_stalls(
     victims: Sequence[Machine],
     losses: Sequence[Loss] = LOSSES,
 ) -> None:
-    """The volume is mounted at TARGET of `consumer`, with a replica on each victim; they take turns.
+    """The volume is mounted at TARGET of `consumer`, with a replica on each victim."""
+    for loss in losses:
+        board.add(longest(loss, sample_stalls(site, volume_id, consumer, victims, loss)))
 
-    The longest is what counts.
-    """
+
+def longest(loss: Loss, samples: tuple[float, ...]) -> Figure:
+    return Figure(loss.name, max(samples), "s", Goal("<=", loss.goal), samples)
+
+
+def sample_stalls(
+    site: Site, volume_id: str, consumer: Machine, victims: Sequence[Machine], loss: Loss
+) -> tuple[float, ...]:
+    """Seconds of each time, the victims taking turns. Mounted as for `measure_stalls`."""
     with writing(consumer) as collector:
-        for loss in losses:
-            turns = [victims[number % len(victims)] for number in range(loss.times)]
-            samples = tuple(_lose(site, volume_id, collector, loss, victim) for victim in turns)
-            goal = Goal("<=", loss.goal)
-            board.add(Figure(loss.name, max(samples), "s", goal, samples))
+        turns = [victims[number % len(victims)] for number in range(loss.times)]
+        samples = tuple(_lose(site, volume_id, collector, loss, victim) for victim in turns)
         if collector.errors():
             raise AssertionError(f"writes failed: {collector.errors()[:5]}")
+        return samples
 
 
 def _lose(site: Site, volume_id: str, collector: Collector, loss: Loss, victim: Machine) -> float:

@@ -5,9 +5,7 @@ What runs is what users run: the same programs with the same arguments. Only the
 
 import contextlib
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 
 import grpc
@@ -17,6 +15,7 @@ from hack.lab.cluster import Cluster
 from hack.lab.errors import LabError
 from hack.lab.network import AGENT_PORT, HOST_ADDRESS
 from hack.lab.paths import REPOSITORY, VENV
+from hack.lab.rundir import run_folder
 from hack.lab.vm import Machine, Spawned
 from replication.clock import SystemClock
 from replication.control.control import open_control
@@ -50,7 +49,7 @@ class Site:
     def __enter__(self) -> "Site":
         with self._stack:
             self._stack.callback(self._starter.shutdown)
-            self.state = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="trilith-site-")))
+            self.state = self._stack.enter_context(run_folder())
             self._authority = CertificateAuthority.create(self.state / "ca", _CLUSTER, clock=self._clock)
             write_identity(self.state / "pki", self._authority.issue("lab", Role.CONTROL))
             self.control = open_control(self.state)
