@@ -83,8 +83,11 @@ def serve_metrics(metrics: Metrics, address: tuple[str, int]) -> WSGIServer:
 
 
 def _tell(survey: Survey) -> Iterator[Metric]:
-    reports = [report for facts in survey.facts.values() for report in facts.arrays]
-    found = [judge_volume(volume, reports) for volume in survey.volumes.values()]
+    reports: dict[str, list[ArrayReport]] = {}  # by volume: there may be thousands of both
+    for facts in survey.facts.values():
+        for report in facts.arrays:
+            reports.setdefault(report.volume_id, []).append(report)
+    found = [judge_volume(volume, reports.get(volume.id, ())) for volume in survey.volumes.values()]
     yield _count_volumes(found)
     yield _count_replicas(found)
     yield _tell_waits(found)
