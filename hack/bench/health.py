@@ -24,10 +24,13 @@ from hack.bench.orders import POOL, SIZE_BYTES, use
 from hack.bench.quick import describe
 from hack.bench.stalls import DISK_ERRORS, POWER_CUT, REFUSED, Loss, longest, sample_stalls
 from hack.demo.csi_calls import Orchestrator
+from hack.lab import evidence
 from hack.lab.cluster import GIB, Cluster
+from hack.lab.errors import LabError
 from hack.lab.network import enter_private_network
 from hack.lab.site import Site
 from hack.lab.vm import Machine
+from replication.errors import TrilithError
 
 PARTS = ("stalls", "moves", "copies", "alarms", "crowd")
 _LOUD_GOAL = 1.0  # seconds
@@ -143,7 +146,13 @@ def main() -> None:
         Site(cluster) as site,
     ):
         board.note(describe(cluster))
-        Health(site, board, options).run(options.parts)
+        try:
+            Health(site, board, options).run(options.parts)
+        except (AssertionError, TrilithError, LabError):
+            print(site.run_cli("events"))
+            for title, text in evidence.collect(cluster):
+                print(f"--- {title}\n{text}")
+            raise
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     board.note(f"{time.monotonic() - begun:.0f} s; the host's load over 1, 5, 15 minutes: {load}")
 
