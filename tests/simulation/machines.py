@@ -6,7 +6,7 @@ node's number, and to everybody else by its id.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from replication.errors import KernelError, NotFound, TrilithError, Unavailable
 from replication.model import (
@@ -31,6 +31,13 @@ from tests.fakes.node import FakeCluster, FakeNode
 from tests.simulation import agent, kernel
 from tests.simulation.agent import number_of, replica_id
 from tests.simulation.kernel import Array, Disk, Link, Plant, Site, Ways
+
+
+class Image(NamedTuple):
+    """A disk as it was, while its machine was off: what each replica's header says, and what it holds."""
+
+    headers: dict[tuple[str, str], ReplicaFacts]
+    contents: dict[str, Disk]  # by volume
 
 
 class Wrong(AssertionError):  # noqa: N818  it is no accident of the program
@@ -250,6 +257,20 @@ class SimNode(FakeNode):
             self.machines.erase(volume_id, self.number)
             del self.machines.holders[volume_id, replica]
         self.replicas.clear()
+
+    def take_image(self) -> Image:
+        """While it is off."""
+        contents = {v: self.machines.plant(v).disks[self.number] for v, _ in self.replicas}
+        return Image(dict(self.replicas), contents)
+
+    def put_back(self, image: Image) -> None:
+        """While it is off: the disk is what it was then."""
+        self.replace_disk()
+        self.replicas.update(image.headers)
+        self.machines.holders.update(dict.fromkeys(image.headers, self.number))
+        for volume_id, disk in image.contents.items():
+            plant = self.machines.plant(volume_id)
+            self.machines.put(volume_id, kernel.with_disk(plant, self.number, disk))
 
 
 class SimCluster(FakeCluster):

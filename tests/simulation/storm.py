@@ -10,19 +10,19 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from replication.control import insync
+from replication.control import insync, rebuild
 from replication.control.control import Control, build_control
 from replication.control.reconciler import Reconciler
 from replication.control.store.base import Event
 from replication.control.store.memory import MemoryStore
 from replication.control.volumes import VolumeRequest
 from replication.errors import TimedOut, TrilithError, Unavailable
-from replication.model import GIB, ArrayReport, Attachment, Versioned, Volume
+from replication.model import GIB, ArrayReport, Attachment, Replica, Versioned, Volume
 from tests.fakes.clock import HandClock
 from tests.fakes.mortal import Died
 from tests.simulation import agent, kernel, outside
 from tests.simulation.kernel import CONTROL, Array, Plant
-from tests.simulation.machines import SimCluster, SimNode, Wrong, connect_by
+from tests.simulation.machines import Image, SimCluster, SimNode, Wrong, connect_by
 
 NODES = ("a", "b", "c", "d", "e", "f")
 VOLUMES = (("one", 3), ("two", 3), ("three", 5))
@@ -62,6 +62,7 @@ class Storm:
         self._machines = self._cluster.machines
         self._store, self._clock = Absent(self._cluster.name), HandClock()
         self._mail: list[tuple[str, ArrayReport]] = []
+        self._images: dict[str, Image] = {}
         self._calm, self._busy, self._lives = True, False, 10**9
         self._processes = [self._new_process() for _ in range(2)]
         self._cluster.add_to(self._processes[0].control)
@@ -230,6 +231,7 @@ class Storm:
 
     def _power(self, node: SimNode) -> None:
         if not self._machines.site.up[node.number]:
+            self._image(node)
             self._boot(node)
         elif self._count_faults() < MOST_FAULTS:
             self._machines.everywhere(lambda plant: outside.power_off(plant, node.number))
@@ -250,10 +252,30 @@ class Storm:
     def _disk(self, node: SimNode) -> None:
         """Not the last one that holds everything."""
         site = self._machines.site
-        if site.dead or any(self._counted(v) <= {node.number} for v in self._ids):
+        if site.dead or self._is_needed(node.number):
             return
         self._machines.everywhere(lambda plant: outside.kill_disk(plant, node.number))
         self._note(f"{node.name}'s disk dies")
+
+    def _image(self, node: SimNode) -> None:
+        """While it is off: one is taken of its disk, or put back, but not in place of the last good one."""
+        image = self._images.setdefault(node.name, node.take_image())
+        if self._random.random() < 0.5 and not self._is_needed(node.number):
+            node.put_back(image)
+            del self._images[node.name]
+            self._note(f"{node.name}'s disk is what it was")
+
+    def _is_needed(self, number: int) -> bool:
+        return any(self._good(v) <= {number} for v in self._ids)
+
+    def _good(self, volume_id: str) -> set[int]:
+        """Where replicas in sync are, but for disks that were replaced, or are old copies of themselves."""
+        record = self._store.get_volume(volume_id).volume
+        return {NODES.index(r.node) for r in insync.in_sync(record) if self._is_there(volume_id, r)}
+
+    def _is_there(self, volume_id: str, replica: Replica) -> bool:
+        header = self._cluster.sim[replica.node].replicas.get((volume_id, replica.id))
+        return header is not None and not rebuild.is_old(replica, header)
 
     def _agent(self, node: SimNode) -> None:
         node.restart_agent()
@@ -279,9 +301,7 @@ class Storm:
             record = self._store.get_volume(volume_id).volume
             plant = self._machines.plant(volume_id)
             broken = list(insync.check(record))
-            there = [self._machines.holders.get((volume_id, r.id)) for r in insync.in_sync(record)]
-            synced = [node for node in there if node is not None]  # one whose disk was replaced is gone
-            wrong = [i for i in synced if plant.disks[i].value not in plant.allowed]
+            wrong = [i for i in self._good(volume_id) if plant.disks[i].value not in plant.allowed]
             if wrong:
                 broken.append(f"I1: on nodes {wrong} is not what was acknowledged")
             if broken:
