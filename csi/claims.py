@@ -13,7 +13,7 @@ from enum import StrEnum
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from os import environ
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from replication.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable
@@ -100,8 +100,12 @@ def judge(policy: Policy, claim: Claim, what: str) -> None:
 
 
 def parse_claim(text: bytes) -> Claim:
+    return read_claim(json.loads(text))
+
+
+def read_claim(found: Mapping[str, Any]) -> Claim:
     """As the Kubernetes API gives it."""
-    metadata = json.loads(text)["metadata"]
+    metadata = found["metadata"]
     owners, annotations = metadata.get("ownerReferences") or [], metadata.get("annotations") or {}
     return Claim(
         ephemeral=any(owner.get("kind") == "Pod" and owner.get("controller") for owner in owners),

@@ -42,7 +42,8 @@ class Metrics(Collector):
         self._survey: Survey | None = None
         self._longest_wait = 0.0
 
-    def note(self, survey: Survey) -> None:
+    def note(self, survey: Survey | None) -> None:
+        """None: another process looks from now on."""
         with self._mutex:
             self._survey = survey
 

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from replication.clock import Clock
@@ -16,7 +16,7 @@ from replication.control.repair import Plan, Repair, Task
 from replication.control.replacing import Replacing
 from replication.control.reporting import Inbox, Reporting
 from replication.control.returning import Returns
-from replication.control.survey import take_survey
+from replication.control.survey import Survey, take_survey
 from replication.control.watching import Watchers
 from replication.errors import Conflict, TrilithError
 from replication.model import ArrayReport
@@ -37,46 +37,72 @@ class Reconciler:
         self._clock = clock
         self._woken = threading.Event()
         self._tasks = Tasks(control, clock)
-        self._repair = Repair(control.store, control.records, control.executor, control.volumes.interrupted)
-        self._returns = Returns(control.volumes)
+        self._copies = Copies(control.events, clock)
         reporting = Reporting(control.records, control.nodes, self._supersede)
         self.handle = reporting.handle
-        self._replacing = Replacing(control.records, control.executor, reporting.handle)
-        self._maintaining = Maintaining(control.records, control.volumes, self._replacing)
-        self._copies = Copies(control.events, clock)
         self._inbox = Inbox(self._report, clock)
         self._watchers = Watchers(control.nodes, self._inbox.put)
+        self._repairs = Repairs(control, self.handle)
+        self._repairing = False
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop` is set."""
+        """Hear and repair, until `stop` is set."""
+        hearing = threading.Thread(target=self.hear, args=(stop,), name="hearing", daemon=True)
+        hearing.start()
+        self.repair(stop)
+        hearing.join()
+
+    def hear(self, stop: threading.Event) -> None:
+        """Listen to every array and record what is lost, until `stop` is set: once for each process.
+
+        Every process of a control plane does it, so that no failure waits for a leader.
+        """
         self._inbox.start()
-        cleaned = float("-inf")
         try:
             while not stop.is_set():
-                cleaning = self._clock.now() - cleaned >= CLEANING_INTERVAL
-                if self._pass(cleaning=cleaning) and cleaning:
-                    cleaned = self._clock.now()
-                self._woken.wait(INTERVAL)
-                self._woken.clear()
+                self._listen()
+                stop.wait(INTERVAL)
         finally:
             self._watchers.close()
             self._inbox.close()
 
+    def repair(self, stop: threading.Event, tell: Callable[[Survey], object] | None = None) -> None:
+        """What one process of a cluster is enough for, until `stop` is set; `tell` is told of each look.
+
+        Nothing is remembered from the last time: somebody else may have repaired since.
+        """
+        self._repairs = Repairs(self._control, self.handle)
+        self._repairing = True
+        cleaned = float("-inf")
+        while not stop.is_set():
+            cleaning = self._clock.now() - cleaned >= CLEANING_INTERVAL
+            if self._pass(cleaning=cleaning, tell=tell) and cleaning:
+                cleaned = self._clock.now()
+            self._woken.wait(INTERVAL)
+            self._woken.clear()
+        self._repairing = False
+        self.metrics.note(None)
+
     def wake(self) -> None:
-        """Something happened that may need repair. Also to be called after setting run's `stop`."""
+        """Something happened that may need repair. Also to be called after setting `stop`."""
         self._woken.set()
 
     def run_once(self) -> None:
         """One pass of all repairs, done when it returns; what fails is left for the next."""
-        for plan in self._plans(cleaning=True):
+        for plan in self._plans(cleaning=True, tell=None):
             for key, task in plan.items():
                 self._tasks.run(key, task)
 
-    def _pass(self, *, cleaning: bool) -> bool:
-        """False when the store does not answer."""
+    def _listen(self) -> None:
         try:
             self._watchers.ensure()
-            for plan in self._plans(cleaning=cleaning):
+        except TrilithError as error:
+            logger.warning("new nodes are not heard: %s", error)
+
+    def _pass(self, *, cleaning: bool, tell: Callable[[Survey], object] | None) -> bool:
+        """False when the store does not answer."""
+        try:
+            for plan in self._plans(cleaning=cleaning, tell=tell):
                 for key, task in plan.items():
                     self._tasks.start(key, task)
         except TrilithError as error:
@@ -84,28 +110,49 @@ class Reconciler:
             return False
         return True
 
-    def _plans(self, *, cleaning: bool) -> Iterator[Plan]:
-        yield self._repair.plan_interrupted()
-        yield self._repair.plan_rebuilds()
+    def _plans(self, *, cleaning: bool, tell: Callable[[Survey], object] | None) -> Iterator[Plan]:
+        yield from self._repairs.plan_restless()
         if cleaning:
             survey = take_survey(self._control.store, self._control.executor, self._clock)
             self.metrics.note(survey)
-            yield self._repair.plan_cleaning(survey)
-            yield self._replacing.plan(survey)
-            yield self._maintaining.plan(survey)
-            yield plan_minimums(self._control.records, survey)
-            yield plan_tunings(self._control.executor, survey)
-            yield self._returns.plan(survey)
+            if tell is not None:
+                tell(survey)
+            yield from self._repairs.plan_all(survey)
 
     def _report(self, node: str, report: ArrayReport) -> None:
         self.metrics.note_report(report)
         self.handle(node, report)
-        self._copies.follow(report)
+        if self._repairing:  # it is told once
+            self._copies.follow(report)
         self._woken.set()
 
     def _supersede(self, node: str, report: ArrayReport) -> None:
         key = ("abandon", node, report.volume_id)
-        self._tasks.start(key, lambda: self._repair.abandon(node, report))
+        self._tasks.start(key, lambda: self._repairs.repair.abandon(node, report))
+
+
+class Repairs:
+    """Everything that is repaired unasked, and what has to be remembered for it."""
+
+    def __init__(self, control: Control, handle: Callable[[str, ArrayReport], None]) -> None:
+        self._control = control
+        self.repair = Repair(control.store, control.records, control.executor, control.volumes.interrupted)
+        self._returns = Returns(control.volumes)
+        self._replacing = Replacing(control.records, control.executor, handle)
+        self._maintaining = Maintaining(control.records, control.volumes, self._replacing)
+
+    def plan_restless(self) -> Iterator[Plan]:
+        """Of volumes that are being changed, or lack a replica."""
+        yield self.repair.plan_interrupted()
+        yield self.repair.plan_rebuilds()
+
+    def plan_all(self, survey: Survey) -> Iterator[Plan]:
+        yield self.repair.plan_cleaning(survey)
+        yield self._replacing.plan(survey)
+        yield self._maintaining.plan(survey)
+        yield plan_minimums(self._control.records, survey)
+        yield plan_tunings(self._control.executor, survey)
+        yield self._returns.plan(survey)
 
 
 class Copies:

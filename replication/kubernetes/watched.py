@@ -41,15 +41,33 @@ class Entry(Generic[T]):
         return self.value
 
 
-class Watched(Generic[T]):
-    """Begins when it is first asked."""
+def _tell_nobody() -> None:
+    """Most are asked when somebody wants to know."""
 
-    def __init__(self, client: Client, path: str, parse: Callable[[Json], T], clock: Clock) -> None:
-        """`parse` raises DataLoss."""
+
+class Watched(Generic[T]):
+    """Begins when it is first asked. An object that is in a namespace is called NAMESPACE/NAME."""
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        parse: Callable[[Json], T],
+        clock: Clock,
+        *,
+        tell: Callable[[], object] = _tell_nobody,
+        **selectors: str,
+    ) -> None:
+        """`parse` raises DataLoss. `tell` is called after each change, by the thread that watches.
+
+        `selectors` are fieldSelector and labelSelector.
+        """
         self._client = client
         self._path = path
         self._parse = parse
         self._clock = clock
+        self._tell = tell
+        self._selectors = selectors
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -131,6 +149,7 @@ class Watched(Generic[T]):
         if not self._version:
             self._list()
         query = {
+            **self._selectors,
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
@@ -152,7 +171,7 @@ class Watched(Generic[T]):
 
     def _list(self) -> None:
         """All of it as of one moment, which is now: no resourceVersion is asked for."""
-        found, query = [], {"limit": str(PAGE)}
+        found, query = [], {"limit": str(PAGE), **self._selectors}
         while True:
             page = self._client.get(self._path, **query)
             found += page["items"]
@@ -162,10 +181,11 @@ class Watched(Generic[T]):
         with self._changed:
             self._take_list(found, page["metadata"]["resourceVersion"])
             self._changed.notify_all()
+        self._tell()
 
     def _take_list(self, found: Sequence[Json], version: str) -> None:
         """What we wrote meanwhile is newer than the list."""
-        names = {item["metadata"]["name"] for item in found}
+        names = {_name(item["metadata"]) for item in found}
         for name, known in list(self._entries.items()):
             if name not in names and known.version <= int(version):
                 self._forget(name, known.uid)
@@ -181,14 +201,16 @@ class Watched(Generic[T]):
         with self._changed:
             if kind == "DELETED":
                 self._gone.discard(item["metadata"]["uid"])
-                self._forget(item["metadata"]["name"], item["metadata"]["uid"])
+                self._forget(_name(item["metadata"]), item["metadata"]["uid"])
             elif kind != "BOOKMARK":
                 self._apply(item)
             self._version = item["metadata"]["resourceVersion"]
+        if kind != "BOOKMARK":
+            self._tell()
 
     def _apply(self, item: Json) -> None:
         metadata = item["metadata"]
-        name, uid, version = metadata["name"], metadata["uid"], int(metadata["resourceVersion"])
+        name, uid, version = _name(metadata), metadata["uid"], int(metadata["resourceVersion"])
         known = self._entries.get(name)
         if uid in self._gone or (known is not None and known.version >= version):
             return
@@ -204,3 +226,8 @@ class Watched(Generic[T]):
         if known is not None and known.uid == uid:
             del self._entries[name]
             self._ordered = None
+
+
+def _name(metadata: Json) -> str:
+    """Objects of several namespaces may be watched together."""
+    return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else str(metadata["name"])

@@ -24,6 +24,7 @@ from replication.kubernetes.client import Client
 VALID_SECONDS = 15.0
 SHORTEST_WAIT, LONGEST_WAIT = 0.05, 1.0
 SWEEP_SECONDS = 600.0
+NEVER = float("-inf")
 LABEL = "trilith.io/lock"
 OPERATION = "trilith.io/operation"
 KEY = "trilith.io/key"
@@ -54,10 +55,17 @@ class LeaseLocks:
     """Locks of one process, in one namespace."""
 
     def __init__(
-        self, client: Client, namespace: str, clock: Clock, valid_seconds: float = VALID_SECONDS
+        self,
+        client: Client,
+        namespace: str,
+        clock: Clock,
+        valid_seconds: float = VALID_SECONDS,
+        prefix: str = "lock.",
     ) -> None:
+        """`prefix` of the Leases' names."""
         self._client = client
-        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._path = path_of(namespace)
+        self._prefix = prefix
         self._clock = clock
         self._valid = valid_seconds
         self._holder = f"{socket.gethostname()}_{os.getpid()}_{uuid4().hex[:8]}"
@@ -77,7 +85,15 @@ class LeaseLocks:
             yield
         finally:
             mine.remove(held)
-            self._release(held)
+            self.release(held)
+
+    def find(self, key: str, operation: str) -> Held | None:
+        """The lock, if it is free now: for whoever holds it for long, and looks at `until` itself."""
+        return self._try(key, operation)[0]
+
+    def see(self, key: str, lease: Json) -> None:
+        """What a watch told of another's Lease: it is counted from now how long that stays as it is."""
+        self._is_dead(self._path_of(key), lease["metadata"])
 
     def require(self) -> None:
         """Conflict unless this thread still has every lock that it was given."""
@@ -111,10 +127,9 @@ class LeaseLocks:
     def _try(self, key: str, operation: str) -> tuple[Held | None, Json | None]:
         """The lock; or else whose it is; or neither, when it has just become free."""
         asked = self._clock.now()
-        name = f"lock.{object_name(key)}"
-        path = f"{self._path}/{name}"
+        path = self._path_of(key)
         try:
-            made = self._client.create(self._path, self._lease(name, key, operation))
+            made = self._client.create(self._path, self._lease(key, operation))
         except AlreadyExists:
             return None, self._look(path)
         held = Held(key, path, made["metadata"]["uid"], asked + self._valid)
@@ -145,13 +160,19 @@ class LeaseLocks:
     def _remove(self, path: str, metadata: Json) -> None:
         self._client.delete(path, uid=metadata["uid"], resourceVersion=metadata["resourceVersion"])
 
-    def _lease(self, name: str, key: str, operation: str) -> Json:
+    def _path_of(self, key: str) -> str:
+        return f"{self._path}/{self._name_of(key)}"
+
+    def _name_of(self, key: str) -> str:
+        return f"{self._prefix}{object_name(key)}"
+
+    def _lease(self, key: str, operation: str) -> Json:
         now = _now()
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {
-                "name": name,
+                "name": self._name_of(key),
                 "labels": {LABEL: "operation"},
                 "annotations": {KEY: _printable(key), OPERATION: _printable(operation)},
             },
@@ -196,6 +217,7 @@ class LeaseLocks:
             self._client.patch(held.path, [test, renewed])
         except (NotFound, InvalidRequest, Conflict) as error:
             self._forget(held)
+            held.until = NEVER
             raise Conflict(f"another process has taken the operation on {held.key} over") from error
         held.until = asked + self._valid
 
@@ -204,7 +226,7 @@ class LeaseLocks:
             if held in self._held:
                 self._held.remove(held)
 
-    def _release(self, held: Held) -> None:
+    def release(self, held: Held) -> None:
         """What cannot be let go now is free when it is valid no longer."""
         self._forget(held)
         try:
@@ -222,6 +244,10 @@ class LeaseLocks:
                     self._remove(f"{self._path}/{found['metadata']['name']}", found["metadata"])
         except TrilithError as error:
             logger.info("locks are not swept: %s", error)
+
+
+def path_of(namespace: str) -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
 def _describe(lease: Json) -> str:

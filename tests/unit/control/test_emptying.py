@@ -43,7 +43,7 @@ def test_a_volume_that_nobody_uses_moves_too() -> None:
     lab = Lab(delay=600.0)
     lab.control.volumes.detach(lab.id)
     lab.control.emptying.cordon("b", draining=True)
-    lab.reconciler._maintaining._quiet[lab.id] = -QUIET_SECONDS
+    lab.reconciler._repairs._maintaining._quiet[lab.id] = -QUIET_SECONDS
     lab.repair(4)
     consumer = str(lab.record().consumer)
     assert (lab.record().upkeep, consumer != "b") == (True, True)
@@ -153,7 +153,7 @@ def test_a_volume_whose_last_replica_in_sync_is_gone_is_lost_until_somebody_deci
 def age(lab: Lab) -> None:
     """Absences that were noticed just now were noticed long ago."""
     lab.repair(1)
-    absent = lab.reconciler._replacing._absent
+    absent = lab.reconciler._repairs._replacing._absent
     absent.update({key: Absent(found.why, 0.0) for key, found in absent.items()})
     lab.repair(1)
 

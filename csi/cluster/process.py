@@ -1,0 +1,96 @@
+"""Everything that a controller pod runs, in one process: a second one would cost as much memory again.
+
+Every replica serves CSI, and hears and records failures; one of them, the leader, repairs, cleans, and does
+the operator's work.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from csi.claims import Policy, make_check
+from csi.cluster.claims import ApiClaims
+from csi.cluster.parts import Run, run_together
+from csi.cluster.web import Web
+from csi.controller import register_controller
+from csi.endpoint import Endpoint
+from csi.server import Server, serve
+from replication.clock import Clock
+from replication.control.control import Control
+from replication.control.reconciler import Reconciler
+from replication.control.store.leadership import Leadership
+from replication.control.store.leases import VALID_SECONDS
+from replication.errors import TrilithError
+from replication.kubernetes.client import Client
+from replication.pki import Identity
+
+GRACE = 30.0
+"""Seconds that calls under way are given to end when the process is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one installation says."""
+
+    endpoint: Endpoint
+    web: tuple[str, int]
+    namespace: str  # of the release: its Leases, pods and secrets
+    claims: Policy = Policy.WITH_ANNOTATION
+    lease_seconds: float = VALID_SECONDS
+
+
+class Controller:
+    """One replica of the control plane."""
+
+    def __init__(self, control: Control, client: Client, clock: Clock, options: Options) -> None:
+        self._control = control
+        self._client = client
+        self._options = options
+        self._leadership = Leadership(client, options.namespace, clock, options.lease_seconds)
+        self.reconciler = Reconciler(control, clock)
+        self.web = Web(options.web, [self.reconciler.metrics], self.find_trouble)
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set; then calls under way are finished first."""
+        with self._serving_csi():
+            run_together(self._list_parts(), stop)
+
+    @property
+    def leads(self) -> bool:
+        return self._leadership.leads
+
+    def find_trouble(self) -> str:
+        """Why it is of no use now; empty when it is."""
+        try:
+            self._control.store.list_nodes()
+        except TrilithError as error:
+            return str(error)
+        return ""
+
+    def _list_parts(self) -> Iterator[tuple[str, Run]]:
+        """What every replica does; `_lead` is what only the leader does."""
+        yield "web", self.web.run
+        yield "hearing", self.reconciler.hear
+        yield "leadership", lambda stop: self._leadership.run(stop, self._lead)
+
+    def _lead(self, over: threading.Event) -> None:
+        run_together(self._list_duties(), over)
+
+    def _list_duties(self) -> Iterator[tuple[str, Run]]:
+        yield "repairs", self.reconciler.repair
+
+    @contextmanager
+    def _serving_csi(self) -> Iterator[Server]:
+        check = make_check(self._options.claims, ApiClaims(self._client))
+        register = partial(register_controller, self._control, check_claim=check)
+        server = serve(register, self._options.endpoint, _refuse)
+        try:
+            yield server
+        finally:
+            server.stop(GRACE)
+
+
+def _refuse() -> Identity:
+    raise AssertionError("sidecars reach this by a UNIX socket, which needs no certificate")
