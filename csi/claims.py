@@ -1,22 +1,19 @@
 """Whether a claim may be met: what lies on local disks goes when the machines of all replicas are.
 
-Admission asks the same question earlier and with a better answer; it can be down or gone round, so it is
-asked again here, before anything is made. csi-provisioner tells whose claim it is when it runs with
+The one place of this rule. Admission asks it when a claim is made; it can be down or gone round, so
+CreateVolume asks again, before anything is made. csi-provisioner tells whose claim it is when it runs with
 --extra-create-metadata; what else there is to know of it, Kubernetes tells.
 """
 
-import json
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from os import environ
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote
 
-from replication.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable
+from replication.errors import InvalidRequest, NotFound, Unavailable
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
 
 NAME, NAMESPACE = "csi.storage.k8s.io/pvc/name", "csi.storage.k8s.io/pvc/namespace"
 ANNOTATION = "trilith.io/accept-ephemeral-storage"
@@ -26,9 +23,6 @@ ANNOTATIONS = (
     "localdisk.csi.acstor.io/accept-ephemeral-storage",
 )
 """Ours, and those of the products that users come from."""
-
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TIMEOUT = 5.0
 
 
 class Policy(StrEnum):
@@ -99,66 +93,36 @@ def judge(policy: Policy, claim: Claim, what: str) -> None:
         )
 
 
-def parse_claim(text: bytes) -> Claim:
-    return read_claim(json.loads(text))
-
-
-def read_claim(found: Mapping[str, Any]) -> Claim:
+def parse_claim(found: Json) -> Claim:
     """As the Kubernetes API gives it."""
     metadata = found["metadata"]
     owners, annotations = metadata.get("ownerReferences") or [], metadata.get("annotations") or {}
     return Claim(
-        ephemeral=any(owner.get("kind") == "Pod" and owner.get("controller") for owner in owners),
+        ephemeral=any(_is_pod(owner) and owner.get("controller") is True for owner in owners),
         accepted=any(annotations.get(key) == "true" for key in ANNOTATIONS),
     )
 
 
-class KubernetesClaims:
-    """Asked of the API server, one connection for a question: claims are made seldom."""
+def path_of(namespace: str, name: str) -> str:
+    """Of a claim in the API."""
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/persistentvolumeclaims/{quote(name, safe='')}"
 
-    def __init__(self, connect: Callable[[], HTTPConnection], read_token: Callable[[], str]) -> None:
-        self._connect = connect
-        self._read_token = read_token
+
+class KubernetesClaims:
+    """Asked of the API server each time: claims are met seldom, and what counts is how they are now."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     def get(self, namespace: str, name: str) -> Claim:
-        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/persistentvolumeclaims/{quote(name, safe='')}"
         what = f"claim {namespace}/{name}"
         try:
-            status, body = self._ask(path)
-            if status == 200:
-                return parse_claim(body)
-        except (OSError, HTTPException, ValueError, KeyError, AttributeError) as error:
-            raise Unavailable(f"{what}: Kubernetes cannot be asked: {error}") from error
-        raise _refusal(status, what)
-
-    def _ask(self, path: str) -> tuple[int, bytes]:
-        connection = self._connect()
-        try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self._read_token()}"})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+            return parse_claim(self._client.get(path_of(namespace, name)))
+        except NotFound as error:
+            raise NotFound(f"{what}: there is no such claim") from error
+        except Unavailable as error:
+            raise Unavailable(f"{what}: {error}") from error
 
 
-def _refusal(status: int, what: str) -> NotFound | FailedPrecondition | Unavailable:
-    if status == 404:
-        return NotFound(f"{what}: there is no such claim")
-    if status in {401, 403}:
-        return FailedPrecondition(
-            f"{what}: this plugin's account may not get persistentvolumeclaims ({status})"
-        )
-    return Unavailable(f"{what}: Kubernetes answers with status {status}")
-
-
-def in_cluster() -> KubernetesClaims:
-    """With the account of the pod that this runs in. FailedPrecondition outside of a pod."""
-    host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
-    if not host or not (ACCOUNT / "ca.crt").exists():
-        raise FailedPrecondition("claims can be looked up only in a pod with a service account")
-    trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-
-    def connect() -> HTTPConnection:
-        return HTTPSConnection(host, int(port), timeout=TIMEOUT, context=trust)
-
-    return KubernetesClaims(connect, (ACCOUNT / "token").read_text)
+def _is_pod(owner: Json) -> bool:
+    return (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Pod")

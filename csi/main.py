@@ -88,14 +88,17 @@ def main(*, verbose: bool) -> None:
 @report_errors
 def controller(endpoint: str, state: Path, store: str, claims: str) -> None:
     """Serve Identity and Controller: one or more for a cluster."""
-    from csi.claims import Policy, admit_all, in_cluster, make_check  # noqa: PLC0415 (as below)
+    from csi.claims import KubernetesClaims, Policy, admit_all, make_check  # noqa: PLC0415 (as below)
     from csi.controller import register_controller  # noqa: PLC0415 (nodes need no control plane)
     from replication.control.control import open_control  # noqa: PLC0415
     from replication.control.store.opening import StoreKind  # noqa: PLC0415
+    from replication.kubernetes.access import find_access  # noqa: PLC0415
+    from replication.kubernetes.client import Client  # noqa: PLC0415
 
     where = parse_endpoint(endpoint)
     policy = Policy(claims)
-    check = admit_all if policy is Policy.ALWAYS else make_check(policy, in_cluster())
+    always = policy is Policy.ALWAYS
+    check = admit_all if always else make_check(policy, KubernetesClaims(Client(find_access())))
     control = open_control(state, kind=StoreKind(store))
     register = partial(register_controller, control, check_claim=check)
     _run(serve(register, where, partial(read_identity, state / "pki")), endpoint)

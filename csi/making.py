@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from csi.capabilities import Access
 from csi.capacity import CapacityRange, choose_size
 from csi.identifiers import FILESYSTEM_CONTEXT
+from csi.parameters import check_minimum
 from csi.requests import Create
 from csi.topology import find_preferred, find_required
 from replication.control.control import Control
 from replication.control.lifecycle import VolumeRequest
-from replication.control.settings import MINIMUM
 from replication.errors import AlreadyExists, InvalidRequest, OutOfRange, OutOfSpace
 from replication.model import Node, Phase, Pool, Volume
 
@@ -36,14 +36,8 @@ def to_request(wanted: Create, existing: Volume | None, control: Control) -> Vol
 
 
 def _count_replicas(wanted: Create, pool: Pool) -> int:
-    count, minimum = (
-        wanted.storage_class.replica_count or pool.replica_count,
-        wanted.storage_class.min_in_sync,
-    )
-    if minimum and minimum > count:
-        raise InvalidRequest(
-            f"parameter {MINIMUM!r} ({str(minimum)!r}): the volume has {count} replicas; must be at most that"
-        )
+    count = wanted.storage_class.replica_count or pool.replica_count
+    check_minimum(wanted.storage_class.min_in_sync, count)
     return count
 
 

@@ -77,6 +77,8 @@ def parse_storage_class(
         raise InvalidRequest("parameter 'pool': missing; it names the pool that the volume is made from")
     replicas = _choose(parameters, "replicas", REPLICA_COUNTS)
     minimum = _choose(parameters, MINIMUM, MINIMUMS)
+    if replicas and minimum:
+        check_minimum(int(minimum), int(replicas))
     filesystem = parameters.get(FILESYSTEM)
     return StorageClass(
         pool=pool,
@@ -87,6 +89,14 @@ def parse_storage_class(
         min_in_sync=int(minimum) if minimum else None,
         limits=change_limits(_parse_limits(parameters, NO_LIMITS), mutable),
     )
+
+
+def check_minimum(minimum: int | None, count: int) -> None:
+    """Of replicas in sync, for a volume of `count` replicas."""
+    if minimum and minimum > count:
+        raise InvalidRequest(
+            f"parameter {MINIMUM!r} ({str(minimum)!r}): the volume has {count} replicas; must be at most that"
+        )
 
 
 def change_limits(limits: Limits, mutable: Mapping[str, str]) -> Limits:

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from csi.claims import Policy, make_check
-from csi.cluster.claims import ApiClaims
+from csi.claims import KubernetesClaims, Policy, make_check
 from csi.cluster.parts import Run, run_together
 from csi.cluster.web import Web
 from csi.controller import register_controller
@@ -83,7 +82,7 @@ class Controller:
 
     @contextmanager
     def _serving_csi(self) -> Iterator[Server]:
-        check = make_check(self._options.claims, ApiClaims(self._client))
+        check = make_check(self._options.claims, KubernetesClaims(self._client))
         register = partial(register_controller, self._control, check_claim=check)
         server = serve(register, self._options.endpoint, _refuse)
         try:
