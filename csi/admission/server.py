@@ -12,7 +12,8 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -119,7 +120,8 @@ class _Listener(ThreadingHTTPServer):
         self._slots = threading.BoundedSemaphore(bounds.connections)
         self.stopping = False
         self._busy = 0
-        self._idle = threading.Condition()
+        self._waiting: set[socket.socket] = set()
+        self._changed = threading.Condition()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -156,21 +158,41 @@ class _Listener(ThreadingHTTPServer):
         log.info("admission: connection of %s ended: %s", client_address[0], sys.exception())
 
     def shutdown(self) -> None:
-        self.stopping = True
+        """Connections without a question are closed now, so that none is put to them any more."""
         super().shutdown()
+        with self._changed:
+            self.stopping = True
+            for connection in self._waiting:
+                with suppress(OSError):  # the other end was first
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def begin(self) -> None:
-        with self._idle:
+    @contextmanager
+    def awaiting(self, connection: socket.socket) -> Iterator[None]:
+        """A connection that has no question now. ConnectionAbortedError when none is answered any more."""
+        with self._changed:
+            if self.stopping:
+                raise ConnectionAbortedError("stopping")
+            self._waiting.add(connection)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting.remove(connection)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        with self._changed:
             self._busy += 1
-
-    def end(self) -> None:
-        with self._idle:
-            self._busy -= 1
-            self._idle.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
 
     def wait_idle(self, seconds: float) -> None:
-        with self._idle:
-            self._idle.wait_for(lambda: self._busy == 0, seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: self._busy == 0, seconds)
 
 
 class _Timed(io.RawIOBase):
@@ -197,6 +219,8 @@ class _Timed(io.RawIOBase):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # an answer goes in one piece: its body would wait 40 ms for the other end to have its head
     server: _Listener
 
     def setup(self) -> None:
@@ -209,16 +233,14 @@ class _Handler(BaseHTTPRequestHandler):
         """The time of a request counts from its first byte: before that, the connection is idle."""
         self._timed.expect(IDLE_SECONDS)
         try:
-            self._reader.peek(1)
+            with self.server.awaiting(self.connection):
+                self._reader.peek(1)
         except (TimeoutError, ConnectionError):
             self.close_connection = True
             return
         self._timed.expect(self.server.seconds)
-        self.server.begin()
-        try:
+        with self.server.answering():
             super().handle_one_request()
-        finally:
-            self.server.end()
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
