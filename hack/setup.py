@@ -19,7 +19,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from hack.kubernetes.build import ensure_control_plane  # noqa: E402 - the checkout has to be importable first
+from hack.helm.build import ensure_helm  # noqa: E402 - the checkout has to be importable first
+from hack.kubernetes.build import ensure_control_plane  # noqa: E402
 from hack.lab import packages, paths  # noqa: E402
 from hack.lab.errors import LabError  # noqa: E402
 from hack.sanity.build import ensure_csi_sanity  # noqa: E402
@@ -46,6 +47,7 @@ def main() -> int:
         _timed("commands", ensure_commands)
         if purpose == "kubernetes":
             _timed("etcd and kube-apiserver", ensure_control_plane)
+            _timed("helm", ensure_helm)
         elif purpose != "check":
             _timed("programs of the host", require_programs)
             _timed("lab packages", packages.ensure_packages)

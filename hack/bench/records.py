@@ -14,9 +14,9 @@ from dataclasses import replace
 from functools import partial
 
 from hack.bench.figures import Board, Figure, Goal
-from hack.kubernetes.manifests import apply_manifests
+from hack.helm.chart import NAMESPACE, list_rules
+from hack.kubernetes.manifests import apply_documents
 from hack.kubernetes.plane import ControlPlane
-from hack.lab.paths import REPOSITORY
 from replication.clock import SystemClock
 from replication.control.store.kubernetes import KubernetesStore
 from replication.control.store.resources import VOLUMES
@@ -25,14 +25,13 @@ from replication.kubernetes.client import Client
 from replication.model import GIB, Phase, Replica, ReplicaState, Versioned, Volume
 
 TIMES = 200
-DEPLOY = REPOSITORY / "deploy"
 
 
 def main() -> int:
     with ControlPlane(durable=True) as plane:
         client = Client(read_kubeconfig(plane.admin_kubeconfig))
-        apply_manifests(client, DEPLOY / "crds", DEPLOY / "rbac.yaml")
-        store = KubernetesStore(client, "bench", SystemClock(), "trilith")
+        apply_documents(client, list_rules())
+        store = KubernetesStore(client, "bench", SystemClock(), NAMESPACE)
         measure(store, client, Board("records"))
         store.close()
     return 0

@@ -1,5 +1,6 @@
 """YAML documents put into an API server, as `kubectl apply` does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -11,11 +12,16 @@ from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 
 _PLURALS = {
+    "CSIDriver": "csidrivers",
     "ClusterRole": "clusterroles",
     "ClusterRoleBinding": "clusterrolebindings",
     "CustomResourceDefinition": "customresourcedefinitions",
+    "DaemonSet": "daemonsets",
+    "Deployment": "deployments",
+    "Job": "jobs",
     "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
     "Namespace": "namespaces",
+    "PodDisruptionBudget": "poddisruptionbudgets",
     "Role": "roles",
     "RoleBinding": "rolebindings",
     "Service": "services",
@@ -28,12 +34,13 @@ _SERVED_SECONDS = 60.0
 
 
 def apply_manifests(client: Client, *paths: Path) -> None:
-    """Every document of these files, and of those in these folders.
-
-    Kinds that they define can be used when this returns.
-    """
+    """Every document of these files, and of those in these folders."""
     files = [file for path in paths for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])]
-    documents = [document for file in files for document in yaml.safe_load_all(file.read_text())]
+    apply_documents(client, [document for file in files for document in yaml.safe_load_all(file.read_text())])
+
+
+def apply_documents(client: Client, documents: Sequence[Json]) -> None:
+    """Kinds that they define can be used when this returns."""
     for document in documents:
         client.apply(path_of(document), document)
     for document in documents:

@@ -84,9 +84,9 @@ class Client:
         """A JSON patch (RFC 6902), all of it or nothing. InvalidRequest also when one of its tests fails."""
         return self._ask("PATCH", path, steps, content=_PATCH)
 
-    def apply(self, path: str, wanted: Json) -> Json:
-        """Make it, or make it so, whoever wrote it last."""
-        query = {"fieldManager": MANAGER, "force": "true"}
+    def apply(self, path: str, wanted: Json, **more: str) -> Json:
+        """Make it, or make it so, whoever wrote it last. `more` is for the query, as dryRun="All"."""
+        query = {"fieldManager": MANAGER, "force": "true", **more}
         return self._ask("PATCH", path, wanted, content=_APPLY, query=query)
 
     def delete(self, path: str, **preconditions: str) -> Json:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hack.kubernetes.manifests import apply_manifests
+from hack.helm.chart import list_rules
+from hack.kubernetes.manifests import apply_documents
 from hack.kubernetes.plane import ControlPlane
-from hack.lab.paths import REPOSITORY
 from replication.clock import SystemClock
 from replication.control.store.kubernetes import KubernetesStore
 from replication.kubernetes.access import read_kubeconfig
@@ -17,8 +17,6 @@ from tests.kubernetes.remains import remove_everything
 NAMESPACE = "trilith"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:trilith-control"
 LOCK_SECONDS = 3.0
-DEPLOY = REPOSITORY / "deploy"
-
 OpenStore = Callable[..., KubernetesStore]
 
 
@@ -32,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def plane() -> Iterator[ControlPlane]:
     with ControlPlane() as running:
         client = Client(read_kubeconfig(running.admin_kubeconfig))
-        apply_manifests(client, DEPLOY / "crds", DEPLOY / "rbac.yaml")
+        apply_documents(client, list_rules())
         client.close()
         yield running
 

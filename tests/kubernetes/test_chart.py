@@ -1,0 +1,117 @@
+"""What the chart gives is what a real API server takes, and what it must not be asked for is refused."""
+
+import pytest
+
+from hack.helm.chart import lint, render
+from hack.kubernetes.manifests import path_of
+from hack.lab.errors import LabError
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
+from tests.kubernetes.patience import patiently
+
+MONITORS = {"PodMonitor", "PrometheusRule"}  # kinds of the Prometheus operator
+
+INSTALLATIONS = {
+    "as it comes": (),
+    "one controller": ("controller.replicas=1",),
+    "another kubelet": ("kubeletDir=/var/lib/k0s/kubelet",),
+    "another registry": (
+        "image.repository=registry.example.org/trilith",
+        f"image.digest=sha256:{'0' * 64}",
+        "image.pullSecrets[0].name=key",
+    ),
+    "told more": ("logging.verbose=true", "claims=Never", "failover.enabled=false"),
+    "a tenth at once": ("node.maxUnavailable=10%", "failover.confirm=peers"),
+    "watched": ("monitoring.rules.enabled=true", "monitoring.podMonitor.enabled=true"),
+    "to be removed": ("uninstall.removeEverything=true",),
+}
+
+REFUSED = {
+    "claims=Sometimes": "claims",
+    "failover.confirm=nobody": "confirm",
+    "kubeletDir=var/lib/kubelet": "kubeletDir",
+    "controller.replicas=0": "replicas",
+    "node.maxUnavailable=0": "maxUnavailable",
+    "node.ports.agent=70000": "agent",
+    "image.repository=": "repository",
+    "image.digest=sha256:abc": "digest",
+    "sidecars.attacher.image=csi-attacher": "image",
+    "sidecars.provisioner.capacityPollInterval=soon": "capacityPollInterval",
+    "imgae.tag=1": "imgae",
+    "controller.resources.request.cpu=1": "request",
+}
+
+
+def test_helm_finds_nothing_to_say_against_it() -> None:
+    assert "0 chart(s) failed" in lint()
+
+
+@pytest.mark.parametrize("name", INSTALLATIONS)
+def test_the_api_server_takes_all_of_it(admin: Client, name: str) -> None:
+    for document in render(*INSTALLATIONS[name]):
+        if document["kind"] not in MONITORS:
+            try_out(admin, document)
+
+
+@pytest.mark.parametrize(("setting", "named"), REFUSED.items())
+def test_a_value_that_makes_no_sense_is_refused_by_its_name(setting: str, named: str) -> None:
+    with pytest.raises(LabError, match=named):
+        render(setting)
+
+
+def test_every_image_is_pinned() -> None:
+    images = {each["image"] for each in list_containers(render())}
+    assert len(images) == 6
+    assert [image for image in images if image.endswith(":latest") or ":" not in image] == []
+
+
+def test_only_two_containers_are_privileged() -> None:
+    containers = list_containers(render())
+    assert {each["name"] for each in containers if is_privileged(each)} == {"check", "agent"}
+    confined = [each["securityContext"] for each in containers if not is_privileged(each)]
+    assert confined
+    assert all(
+        each["readOnlyRootFilesystem"] and each["capabilities"] == {"drop": ["ALL"]} for each in confined
+    )
+
+
+def test_controllers_are_nobody_and_nodes_hold_a_token_only_where_they_ask() -> None:
+    found = {
+        each["kind"]: each["spec"]["template"]["spec"]
+        for each in render()
+        if "template" in each.get("spec", {})
+    }
+    assert found["Deployment"]["securityContext"]["runAsUser"] == 65532
+    assert found["DaemonSet"]["automountServiceAccountToken"] is False
+    asking = [
+        each["name"]
+        for each in [*found["DaemonSet"]["initContainers"], *found["DaemonSet"]["containers"]]
+        if any(mount["name"] == "account" for mount in each["volumeMounts"])
+    ]
+    assert asking == ["identity", "csi"]
+
+
+def test_the_kubelets_folder_is_mounted_where_the_kubelet_has_it() -> None:
+    (spec,) = (
+        each["spec"]["template"]["spec"] for each in render("kubeletDir=/k") if each["kind"] == "DaemonSet"
+    )
+    (agent,) = (each for each in spec["containers"] if each["name"] == "agent")
+    assert {"name": "kubelet", "mountPath": "/k", "mountPropagation": "Bidirectional"} in agent[
+        "volumeMounts"
+    ]
+    hosts = [volume["hostPath"]["path"] for volume in spec["volumes"] if "hostPath" in volume]
+    assert {"/k", "/k/plugins/csi.trilith.io", "/k/plugins_registry"} <= set(hosts)
+
+
+def try_out(admin: Client, document: Json) -> None:
+    path = path_of(document)
+    patiently(lambda: admin.apply(path, document, dryRun="All", fieldValidation="Strict"))
+
+
+def list_containers(documents: list[Json]) -> list[Json]:
+    specs = [each["spec"]["template"]["spec"] for each in documents if "template" in each.get("spec", {})]
+    return [each for spec in specs for each in [*spec.get("initContainers", []), *spec["containers"]]]
+
+
+def is_privileged(container: Json) -> bool:
+    return bool(container["securityContext"].get("privileged"))
