@@ -15,8 +15,8 @@ import click
 from csi.endpoint import parse_endpoint
 from csi.server import Server, serve
 from replication.errors import TrilithError
+from replication.identities import FolderIdentity
 from replication.model import Node
-from replication.pki import read_identity
 
 log = logging.getLogger("trilith-csi")
 
@@ -101,7 +101,7 @@ def controller(endpoint: str, state: Path, store: str, claims: str) -> None:
     check = admit_all if always else make_check(policy, KubernetesClaims(Client(find_access())))
     control = open_control(state, kind=StoreKind(store))
     register = partial(register_controller, control, check_claim=check)
-    _run(serve(register, where, partial(read_identity, state / "pki")), endpoint)
+    _run(serve(register, where, partial(FolderIdentity, state / "pki")), endpoint)
     control.store.close()
 
 
@@ -122,7 +122,7 @@ def node(endpoint: str, agent: str, certs: Path, name: str) -> None:
     from replication.rpc.client import NodeClient  # noqa: PLC0415
 
     where = parse_endpoint(endpoint)
-    identity = read_identity(certs)
+    identity = FolderIdentity(certs)
     with NodeClient(Node(name, agent, data_address=""), identity) as client:
         _run(serve(partial(register_node, client, name), where, lambda: identity), endpoint)
 

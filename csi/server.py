@@ -10,7 +10,8 @@ from csi.calls import Calls
 from csi.endpoint import Endpoint, TlsEndpoint, UnixEndpoint, remove_stale_socket
 from csi.errors import to_status
 from replication.errors import FailedPrecondition, Unauthenticated
-from replication.pki import Identity, Role, check_identity
+from replication.identities import Source, current
+from replication.pki import Role, check_identity
 from replication.rpc.edge import Edge, admit_everybody
 from replication.rpc.tls import bind, get_caller, new_server
 
@@ -32,11 +33,11 @@ class Server:
         self._server.stop(grace).wait()
 
 
-def serve(register: Register, endpoint: Endpoint, read_identity: Callable[[], Identity]) -> Server:
-    """Start to serve. FailedPrecondition when the endpoint is taken; `read_identity` is for TLS only."""
+def serve(register: Register, endpoint: Endpoint, open_identity: Callable[[], Source]) -> Server:
+    """Start to serve. FailedPrecondition when the endpoint is taken; `open_identity` is for TLS only."""
     if isinstance(endpoint, UnixEndpoint):
         return _serve_unix(register, endpoint.path)
-    return _serve_tls(register, endpoint, read_identity())
+    return _serve_tls(register, endpoint, open_identity())
 
 
 def _serve_unix(register: Register, path: Path) -> Server:
@@ -54,11 +55,11 @@ def _serve_unix(register: Register, path: Path) -> Server:
     return Server(server, 0)
 
 
-def _serve_tls(register: Register, endpoint: TlsEndpoint, identity: Identity) -> Server:
-    check_identity(identity)
+def _serve_tls(register: Register, endpoint: TlsEndpoint, source: Source) -> Server:
+    check_identity(current(source))
     server = new_server(Edge(admit_control, to_status), Calls())
     register(server)
-    port = bind(server, endpoint.address, identity)
+    port = bind(server, endpoint.address, source)
     server.start()
     return Server(server, port)
 

@@ -30,7 +30,7 @@ AUTHORITY_DAYS = 20 * 365
 IDENTITY_DAYS = 365
 CLOCK_SKEW = timedelta(hours=1)
 
-RENEWAL = "issue a new one with `trilith certificate issue --renew`, and restart what uses it"
+RENEWAL = "issue a new one with `trilith certificate issue --renew`"
 RESTORATION = "the cluster's authority has to be there whole; restore it from its backup"
 
 DOMAIN = "trilith"

@@ -18,6 +18,7 @@ from replication.agent.priority import ensure_priority
 from replication.agent.storage import Storage
 from replication.clock import SystemClock
 from replication.errors import TrilithError, Unsupported
+from replication.identities import FolderIdentity
 from replication.kernel import modules
 from replication.kernel.apart import Apart
 from replication.kernel.deadline import Blocking
@@ -27,7 +28,7 @@ from replication.kernel.nvme import NvmeHost
 from replication.kernel.nvmet import Nvmet
 from replication.kernel.run import run
 from replication.kernel.sysfs import Tree
-from replication.pki import Identity, cluster_of, holder_of, read_identity
+from replication.pki import Identity, cluster_of, holder_of
 from replication.rpc.server import serve_node
 from replication.threads import end_with_any_thread
 
@@ -57,17 +58,17 @@ def main(*, certs: Path, listen: str, data_address: str, data_port: int, verbose
 def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
     """Until SIGTERM or SIGINT. What is assembled stays."""
     end_with_any_thread()
-    identity = read_identity(certs)
+    source = FolderIdentity(certs)
     protect_from_memory_pressure()
     ensure_priority()
     apart = Apart()  # before there is anything that a child must not have
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, for whoever wonders
     allow_many_files()
-    machine = make_machine(identity, data_address, data_port, apart)
+    machine = make_machine(source(), data_address, data_port, apart)
     machine.target.remove_unused_hosts(NQN_PREFIX)  # left by an agent that was killed between two steps
     agent = Agent(machine, Storage(machine.tree, machine.runner, machine.clock))
     agent.start()
-    server = serve_node(agent, listen, identity)
+    server = serve_node(agent, listen, source)
     _log.info("node %s serves on %s, kernel %s", machine.node, listen, os.uname().release)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

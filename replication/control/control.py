@@ -19,8 +19,9 @@ from replication.control.records import Records
 from replication.control.store.base import Store
 from replication.control.store.opening import StoreKind, open_store
 from replication.control.volumes import Volumes
+from replication.identities import FolderIdentity, Source
 from replication.model import Node
-from replication.pki import Identity, cluster_of, read_identity
+from replication.pki import cluster_of
 from replication.rpc.client import NodeClient
 from replication.rpc.contract import NodeApi
 
@@ -60,10 +61,10 @@ def open_control(state_dir: Path, clock: Clock | None = None, kind: StoreKind = 
     The cluster is the one of the identity's certificate. Close it with `control.store.close()`.
     """
     clock = clock or SystemClock()
-    identity = read_identity(state_dir / "pki")
-    store = open_store(kind, state_dir, cluster_of(identity.certificate_pem), clock)
-    return build_control(store, partial(_connect, identity), clock)
+    source = FolderIdentity(state_dir / "pki")
+    store = open_store(kind, state_dir, cluster_of(source().certificate_pem), clock)
+    return build_control(store, partial(_connect, source), clock)
 
 
-def _connect(identity: Identity, node: Node) -> NodeApi:
-    return NodeClient(node, identity)
+def _connect(source: Source, node: Node) -> NodeApi:
+    return NodeClient(node, source)

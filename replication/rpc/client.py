@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from replication import model
-from replication.pki import Identity
+from replication.identities import Source
 from replication.rpc.convert import from_message, to_message
 from replication.rpc.v1 import node_pb2 as pb
 from replication.rpc.wire import Stream, Wire
@@ -54,20 +54,20 @@ class NodeClient:
     def __init__(
         self,
         node: model.Node,
-        identity: Identity,
+        source: Source,
         timeouts: Mapping[str, float] = TIMEOUTS,
         *,
         wire: Wire | None = None,
     ) -> None:
         self.node = node
-        self._identity = identity
+        self._source = source
         self._timeouts = timeouts
-        self._wire = wire or Wire(node, identity)
+        self._wire = wire or Wire(node, source)
 
     def with_deadline(self, seconds: float) -> "NodeClient":
         """Of the same connection, every call but `watch` ending after `seconds`."""
         timeouts = dict.fromkeys(self._timeouts, seconds)
-        return NodeClient(self.node, self._identity, timeouts, wire=self._wire)
+        return NodeClient(self.node, self._source, timeouts, wire=self._wire)
 
     def close(self) -> None:
         """End the connection, and with it the calls and watches under way, also those of copies."""

@@ -3,7 +3,8 @@
 import grpc
 
 from replication.errors import Unauthenticated
-from replication.pki import Holder, Identity, Role, check_identity, holder_of
+from replication.identities import Source, current
+from replication.pki import Holder, Role, check_identity, holder_of
 from replication.rpc.contract import NodeApi
 from replication.rpc.edge import Edge
 from replication.rpc.service import NodeService
@@ -42,18 +43,19 @@ class Server:
         self._server.wait_for_termination()
 
 
-def serve_node(api: NodeApi, listen: str, identity: Identity, *, threads: int = THREADS) -> Server:
+def serve_node(api: NodeApi, listen: str, source: Source, *, threads: int = THREADS) -> Server:
     """Serve `api` on `listen`, HOST:PORT, until the server is stopped.
 
     Raise FailedPrecondition when the port is taken, and Unauthenticated when the identity has expired.
     """
+    identity = current(source)
     check_identity(identity)
     owner = holder_of(identity.certificate_pem)
     server = new_server(
         Edge(lambda context, method: admit(get_caller(context), method, owner)), threads=threads
     )
     add_NodeServicer_to_server(NodeService(api), server)
-    port = bind(server, listen, identity)
+    port = bind(server, listen, source)
     server.start()
     return Server(server, port)
 

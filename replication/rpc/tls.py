@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from replication.errors import FailedPrecondition, InvalidRequest, Unauthenticated
+from replication.identities import Source, current
 from replication.pki import Holder, Identity, cluster_of, holder_of, parse_holder
 
 THREADS = 32
@@ -56,18 +57,40 @@ def new_server(*interceptors: object, threads: int = THREADS) -> grpc.Server:
     return grpc.server(pool, interceptors=interceptors, options=SERVER_OPTIONS)
 
 
-def bind(server: grpc.Server, endpoint: str, identity: Identity) -> int:
-    """Listen on `host:port` or `tls://host:port`, and return the port, which may have been asked for as 0."""
+def bind(server: grpc.Server, endpoint: str, source: Source) -> int:
+    """Listen on `host:port` or `tls://host:port`, and return the port, which may have been asked for as 0.
+
+    `source` is asked at each handshake; connections that there are stay when it gives another identity.
+    """
     match = _ENDPOINT.fullmatch(endpoint)
     if match is None:
         raise InvalidRequest(f"{endpoint}: not an address to listen on; say HOST:PORT")
-    credentials = grpc.ssl_server_credentials(
-        [(identity.key_pem, identity.certificate_pem)], identity.ca_pem, require_client_auth=True
-    )
+    credentials = _server_credentials(source)
     try:
         return int(server.add_secure_port(match["address"], credentials))
     except RuntimeError as error:
         raise FailedPrecondition(f"cannot listen on {endpoint}: {error}") from None
+
+
+def _server_credentials(source: Source) -> grpc.ServerCredentials:
+    shown = [current(source)]
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        """None: as before. What is raised here has gRPC go on with what it has."""
+        identity = current(source)
+        if identity == shown[0]:
+            return None
+        shown[0] = identity
+        return _to_configuration(identity)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _to_configuration(shown[0]), fetch, require_client_authentication=True
+    )
+
+
+def _to_configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+    pair = (identity.key_pem, identity.certificate_pem)
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=identity.ca_pem)
 
 
 def get_caller(context: grpc.ServicerContext) -> Holder:

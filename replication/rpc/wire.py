@@ -8,8 +8,9 @@ import grpc
 from google.protobuf.message import Message
 
 from replication.errors import TrilithError, Unauthenticated, Unavailable
+from replication.identities import Source, current
 from replication.model import ArrayReport, Node
-from replication.pki import Holder, Identity, Role, check_identity, cluster_of
+from replication.pki import Holder, Role, check_identity, cluster_of
 from replication.rpc.convert import from_message
 from replication.rpc.status import CLASS_KEY, from_rpc_error
 from replication.rpc.tls import find_foreign_cluster, secure_channel
@@ -18,14 +19,15 @@ from replication.rpc.v1.node_pb2_grpc import NodeStub
 
 
 class Wire:
-    """A channel that knows whom it leads to."""
+    """A channel that knows whom it leads to; a new one for each identity that `source` gives."""
 
-    def __init__(self, node: Node, identity: Identity) -> None:
+    def __init__(self, node: Node, source: Source) -> None:
         self.peer = f"node {node.name} at {node.address}"
         self._node = node
-        self._identity = identity
-        self._channel = secure_channel(node.address, Holder(Role.NODE, node.name), identity)
-        self._stub = NodeStub(self._channel)
+        self._source = source
+        self._lock = threading.Lock()
+        self._channels: list[grpc.Channel] = []
+        self._connect()
         self._closed = False
 
     def call(self, method: str, request: Message, timeout: float) -> Any:  # noqa: ANN401  by the method
@@ -41,7 +43,9 @@ class Wire:
 
     def close(self) -> None:
         self._closed = True
-        self._channel.close()
+        with self._lock:
+            for channel in self._channels:
+                channel.close()
 
     def explain(self, error: grpc.RpcError) -> TrilithError:
         """What `error` was, told by the server itself or by looking at both ends' certificates."""
@@ -52,11 +56,27 @@ class Wire:
 
     def _start(self, method: str, request: Message, timeout: float | None) -> Any:  # noqa: ANN401
         try:
-            return getattr(self._stub, method)(request, timeout=timeout)
+            return getattr(self._find_stub(), method)(request, timeout=timeout)
         except ValueError:  # what gRPC raises for a channel that was closed
             if not self._closed:
                 raise
             raise Unavailable(f"{self.peer}: the connection was closed on this side") from None
+
+    def _find_stub(self) -> NodeStub:
+        """Of a channel that shows our newest identity."""
+        with self._lock:
+            if not self._closed and current(self._source) != self._identity:
+                self._connect()
+            return self._stub
+
+    def _connect(self) -> None:
+        """The one before stays for what is under way in it; the one before that has had days to end."""
+        self._identity = current(self._source)
+        holder = Holder(Role.NODE, self._node.name)
+        self._channels.append(secure_channel(self._node.address, holder, self._identity))
+        self._stub = NodeStub(self._channels[-1])
+        while len(self._channels) > 2:
+            self._channels.pop(0).close()
 
     def _find_own_fault(self) -> TrilithError | None:
         """A server that refuses our certificate just hangs up: only we can say why."""
