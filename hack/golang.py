@@ -18,7 +18,7 @@ _TIMEOUT = 3600
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is built, from the main package `package` as pinned in the folder `module`."""
+    """What is built, from the main package `package` as pinned in the folder `module`. Ours: `./NAME`."""
 
     name: str
     module: Path
@@ -27,9 +27,13 @@ class Program:
 
     def path(self) -> Path:
         """Named by everything that it is made from."""
-        pins = b"".join((self.module / name).read_bytes() for name in ("go.mod", "go.sum"))
-        digest = hashlib.sha256(pins + self.ldflags.encode()).hexdigest()[:12]
+        own = sorted((self.module / self.package).glob("*.go")) if self.package.startswith("./") else []
+        sources = b"".join(path.read_bytes() for path in (*self._pins(), *own))
+        digest = hashlib.sha256(sources + self.ldflags.encode()).hexdigest()[:12]
         return paths.cache().parent / "go" / f"{self.name}-{digest}"
+
+    def _pins(self) -> tuple[Path, Path]:
+        return self.module / "go.mod", self.module / "go.sum"
 
 
 def ensure_program(program: Program) -> Path:

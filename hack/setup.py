@@ -14,13 +14,15 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from hack.helm.build import ensure_helm  # noqa: E402 - the checkout has to be importable first
-from hack.kubernetes.build import ensure_control_plane  # noqa: E402
+from hack.golang import ensure_program  # noqa: E402 - the checkout has to be importable first
+from hack.helm.build import ensure_helm  # noqa: E402
+from hack.kubernetes.build import CLUSTER, ensure_control_plane  # noqa: E402
 from hack.lab import packages, paths  # noqa: E402
 from hack.lab.errors import LabError  # noqa: E402
 from hack.sanity.build import ensure_csi_sanity  # noqa: E402
@@ -28,7 +30,7 @@ from hack.sanity.build import ensure_csi_sanity  # noqa: E402
 UV_LOCK = Path(__file__).with_name("setup.lock")
 REQUIREMENTS = REPOSITORY / "requirements.lock"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-PURPOSES = ("check", "kubernetes", "test", "demo", "bench")
+PURPOSES = ("check", "kubernetes", "cluster", "test", "demo", "bench")
 _SCRIPT = """#!{python}
 import sys
 from {module} import {function}
@@ -54,6 +56,8 @@ def main() -> int:
             _timed("bytecode", ensure_bytecode)
         if purpose == "test":
             _timed("csi-sanity", ensure_go_tools)
+        if purpose == "cluster":
+            ensure_cluster()
     except LabError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -163,6 +167,13 @@ def ensure_go_tools() -> None:
         ensure_csi_sanity()
     else:
         print("setup: there is no `go` on this machine: `make sanity` and its tests will fail")
+
+
+def ensure_cluster() -> None:
+    """A Kubernetes cluster's programs, each with its time: a quarter of an hour the first time."""
+    _timed("packages of Kubernetes' nodes", lambda: packages.ensure_packages(packages.KUBERNETES))
+    for program in CLUSTER:
+        _timed(program.name, partial(ensure_program, program))
 
 
 def _digest(*parts: bytes) -> str:

@@ -1,5 +1,6 @@
-"""The programs of a Kubernetes control plane, from one Go module, so that they share most of their build."""
+"""The programs of a Kubernetes cluster, from two Go modules: what is in one shares most of its build."""
 
+import re
 from pathlib import Path
 
 from hack.golang import Program, ensure_program
@@ -8,6 +9,7 @@ VERSION = "1.35.4"
 """Also in go.mod, which replaces each k8s.io module by its own release: Kubernetes has folders."""
 
 _MODULE = Path(__file__).parent
+_SIDECARS = _MODULE / "sidecars"
 _MAJOR, _MINOR, _ = VERSION.split(".")
 _STAMP = "k8s.io/component-base/version"
 _LDFLAGS = " ".join(
@@ -19,8 +21,33 @@ _LDFLAGS = " ".join(
     )
 )
 
+
+def _of_kubernetes(name: str) -> Program:
+    return Program(name, _MODULE, f"k8s.io/kubernetes/cmd/{name}", _LDFLAGS)
+
+
+def _sidecar(name: str) -> Program:
+    """Its package is as go.mod has it: with the module's major version."""
+    pins = (_SIDECARS / "go.mod").read_text()
+    package = next(iter(re.findall(rf"^\t(\S+/cmd/csi-{name})$", pins, re.MULTILINE)))
+    return Program(f"csi-{name}", _SIDECARS, package)
+
+
 ETCD = Program("etcd", _MODULE, "go.etcd.io/etcd/server/v3")
-APISERVER = Program("kube-apiserver", _MODULE, "k8s.io/kubernetes/cmd/kube-apiserver", _LDFLAGS)
+APISERVER = _of_kubernetes("kube-apiserver")
+CONTROLLER_MANAGER = _of_kubernetes("kube-controller-manager")
+SCHEDULER = _of_kubernetes("kube-scheduler")
+KUBELET = _of_kubernetes("kubelet")
+KUBECTL = _of_kubernetes("kubectl")
+PROVISIONER, ATTACHER, RESIZER = map(_sidecar, ("provisioner", "attacher", "resizer"))
+
+REGISTRAR = Program("csi-registrar", _SIDECARS, "./registrar")
+LIVENESS = Program("csi-liveness", _SIDECARS, "./liveness")
+"""Stand-ins of ours for two sidecars whose modules are not served."""
+
+CONTROL_PLANE = (ETCD, APISERVER)
+SIDECARS = (PROVISIONER, ATTACHER, RESIZER, REGISTRAR, LIVENESS)
+CLUSTER = (*CONTROL_PLANE, CONTROLLER_MANAGER, SCHEDULER, KUBELET, KUBECTL, *SIDECARS)
 
 
 def ensure_control_plane() -> tuple[Path, Path]:

@@ -16,6 +16,10 @@ from hack.lab.errors import LabError
 
 DEFAULT_KERNEL = "6.12"
 PINS = Path(__file__).with_name("packages.toml")
+KUBERNETES = "kubernetes"
+"""The tree of a Kubernetes node's programs, which only some want."""
+
+_ALWAYS = ("host", "guest")
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -87,15 +91,20 @@ def get_kernel(name: str) -> Kernel:
     return kernels[name]
 
 
-def ensure_packages() -> None:
-    """Everything the pins name is unpacked in the cache. Quick and offline when it already is."""
+def ensure_packages(*more: str) -> None:
+    """What every lab needs, and the trees named, are in the cache. Quick and offline when they are."""
     pins = read_pins()
     session = _Session(pins)
     with paths.locked_cache():
-        for tree in pins.trees.values():
+        for tree in (pins.trees[name] for name in (*_ALWAYS, *more)):
             _ensure(tree.path, lambda root, tree=tree: session.unpack_tree(tree, root))  # type: ignore[misc]
         for kernel in pins.kernels.values():
             _ensure(kernel.tree, lambda root, kernel=kernel: session.unpack_kernel(kernel, root))  # type: ignore[misc]
+
+
+def get_tree(name: str) -> Path:
+    """Where its packages are unpacked."""
+    return read_pins().trees[name].path
 
 
 def host_argv(program: str, argv0: str | None = None) -> list[str]:
