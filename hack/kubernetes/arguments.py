@@ -1,9 +1,12 @@
-"""How etcd and kube-apiserver are started, as a function of where their things are."""
+"""How the programs of a control plane are started, as a function of where their things are."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 SERVICES = "10.96.0.0/16"
+SERVICE = "10.96.0.1"
+"""Where pods look for the API server: Kubernetes gives its own service the first address."""
+
 ISSUER = "https://kubernetes.default.svc"
 
 
@@ -65,8 +68,37 @@ def apiserver_argv(program: Path, places: Places) -> list[str]:
         "service-cluster-ip-range": SERVICES,
         "endpoint-reconciler-type": "none",
         "allow-privileged": "true",
+        "kubelet-client-certificate": folder / "kubelet-client.crt",
+        "kubelet-client-key": folder / "kubelet-client.key",
+        "kubelet-preferred-address-types": "InternalIP",
     }
     return [str(program), *_words(options)]
+
+
+def controller_manager_argv(program: Path, folder: Path, kubeconfig: Path) -> list[str]:
+    options = {
+        "service-account-private-key-file": folder / "sa.key",
+        "root-ca-file": folder / "ca.crt",
+        "use-service-account-credentials": "true",
+        "allocate-node-cidrs": "false",
+    }
+    return [str(program), *_words({**_controller(folder, kubeconfig), **options})]
+
+
+def scheduler_argv(program: Path, folder: Path, kubeconfig: Path) -> list[str]:
+    return [str(program), *_words(_controller(folder, kubeconfig))]
+
+
+def _controller(folder: Path, kubeconfig: Path) -> dict[str, object]:
+    """There is one of each, which so need not be elected."""
+    return {
+        "kubeconfig": kubeconfig,
+        "authentication-kubeconfig": kubeconfig,
+        "authorization-kubeconfig": kubeconfig,
+        "bind-address": "127.0.0.1",
+        "cert-dir": folder / "made",
+        "leader-elect": "false",
+    }
 
 
 def _words(options: dict[str, object]) -> list[str]:

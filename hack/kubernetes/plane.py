@@ -7,12 +7,13 @@ reconciles: what is created stays as it is.
 import json
 import ssl
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from types import TracebackType
 
-from hack.kubernetes.arguments import Places, apiserver_argv, etcd_argv
+from hack.kubernetes.arguments import SERVICE, Places, apiserver_argv, etcd_argv
 from hack.kubernetes.build import ensure_control_plane
 from hack.kubernetes.pki import Authority, make_kubeconfig, write_account_keys
 from hack.kubernetes.ports import free_ports
@@ -33,11 +34,19 @@ class ControlPlane:
     """
 
     def __init__(
-        self, address: str = "127.0.0.1", *, durable: bool = False, options: tuple[str, ...] = ()
+        self,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        durable: bool = False,
+        options: tuple[str, ...] = (),
+        logs: Path | None = None,
     ) -> None:
-        """`options` are more of the API server's own."""
+        """`options` are more of the API server's own; `logs` is where its words go that outlive it."""
         self._stack = ExitStack()
         self._address = address
+        self._port = port
+        self._logs = logs
         self._durable = durable
         self._options = options
 
@@ -55,13 +64,13 @@ class ControlPlane:
 
     def _start(self) -> None:
         etcd, apiserver = ensure_control_plane()
-        ports = free_ports(3)
-        self._places = Places(self.folder, self._address, *ports)
+        port, etcd_port, peer_port = free_ports(3)
+        self._places = Places(self.folder, self._address, self._port or port, etcd_port, peer_port)
         self.server = self._places.server
         self._authority = Authority()
         self._write_certificates()
-        self.etcd = self._daemon("etcd", etcd_argv(etcd, self._places, durable=self._durable))
-        self.apiserver = self._daemon(
+        self.etcd = self.daemon("etcd", etcd_argv(etcd, self._places, durable=self._durable))
+        self.apiserver = self.daemon(
             "kube-apiserver", [*apiserver_argv(apiserver, self._places), *self._options]
         )
         self._admin = self.kubeconfig("administrator", (ADMINISTRATORS,))
@@ -69,15 +78,19 @@ class ControlPlane:
         self.apiserver.start()
         self.wait_ready()
 
-    def _daemon(self, name: str, argv: list[str]) -> Daemon:
-        daemon = Daemon(argv, self.folder / f"{name}.log")
+    def daemon(self, name: str, argv: Sequence[str]) -> Daemon:
+        """A program beside it, which ends before it does; not started yet."""
+        daemon = Daemon(argv, (self._logs or self.folder) / f"{name}.log")
         self._stack.callback(daemon.end)
         return daemon
 
     def _write_certificates(self) -> None:
         (self.folder / "ca.crt").write_bytes(self._authority.certificate)
         names = ("kubernetes", "kubernetes.default.svc", "localhost")
-        self._authority.issue_server((self._address, "127.0.0.1"), names).write(self.folder, "apiserver")
+        addresses = (self._address, "127.0.0.1", SERVICE)
+        self._authority.issue_server(addresses, names).write(self.folder, "apiserver")
+        kubelets = self._authority.issue_client("kube-apiserver-kubelet-client", (ADMINISTRATORS,))
+        kubelets.write(self.folder, "kubelet-client")
         self._probe = self._authority.issue_client("probe", (ADMINISTRATORS,))
         self._probe.write(self.folder, "probe")
         write_account_keys(self.folder)

@@ -58,6 +58,20 @@ def _make_bridge() -> None:
         ip.addr("add", index=index, address=HOST_ADDRESS, prefixlen=24)
 
 
+def add_address(address: str) -> None:
+    """One more of the host's, whose route the machines have to know."""
+    require_private_network()
+    with IPRoute() as ip:
+        ip.addr("replace", index=_index(ip, BRIDGE), address=address, prefixlen=32)
+
+
+def add_route(destination: str, machine: str) -> None:
+    """The host reaches the addresses of `destination`, as in 10.244.1.0/24, through that machine."""
+    require_private_network()
+    with IPRoute() as ip:
+        ip.route("replace", dst=destination, gateway=machine)
+
+
 def ensure_tap(name: str) -> None:
     """The tap exists, is up and in the bridge."""
     require_private_network()
