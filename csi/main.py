@@ -3,20 +3,25 @@
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial, wraps
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import click
 
 from csi.endpoint import parse_endpoint
 from csi.server import Server, serve
+from replication.clock import SystemClock
 from replication.errors import TrilithError
 from replication.identities import FolderIdentity
 from replication.model import Node
+
+if TYPE_CHECKING:
+    from csi.certificates.asking import Asker
 
 log = logging.getLogger("trilith-csi")
 
@@ -32,6 +37,17 @@ endpoint_option = click.option(
     envvar="CSI_ENDPOINT",
     required=True,
     help="Where to listen: unix:///PATH.sock, or tls://HOST:PORT with the cluster's certificates.",
+)
+
+
+certs_option = click.option(
+    "--certs",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of this node's certificate: ca.crt, tls.crt, tls.key.",
+)
+node_option = click.option(
+    "--node", "name", envvar="NODE_NAME", required=True, help="This node's name in the cluster."
 )
 
 
@@ -108,23 +124,44 @@ def controller(endpoint: str, state: Path, store: str, claims: str) -> None:
 @main.command()
 @endpoint_option
 @click.option("--agent", required=True, metavar="HOST:PORT", help="Where this node's agent listens.")
-@click.option(
-    "--certs",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of this node's certificate: ca.crt, tls.crt, tls.key.",
-)
-@click.option("--node", "name", envvar="NODE_NAME", required=True, help="This node's name in the cluster.")
+@certs_option
+@node_option
+@click.option("--renew", is_flag=True, help="Renew the certificate in that folder, as `identity` gets it.")
 @report_errors
-def node(endpoint: str, agent: str, certs: Path, name: str) -> None:
+def node(endpoint: str, agent: str, certs: Path, name: str, *, renew: bool) -> None:
     """Serve Identity and Node: one on every node."""
     from csi.node import register_node  # noqa: PLC0415 (each role loads its own half)
     from replication.rpc.client import NodeClient  # noqa: PLC0415
 
     where = parse_endpoint(endpoint)
     identity = FolderIdentity(certs)
+    if renew:
+        asker = _make_asker(name, certs)
+        threading.Thread(target=asker.run, args=(threading.Event(),), name="renewal", daemon=True).start()
     with NodeClient(Node(name, agent, data_address=""), identity) as client:
         _run(serve(partial(register_node, client, name), where, lambda: identity), endpoint)
+
+
+@main.command()
+@certs_option
+@node_option
+@report_errors
+def identity(certs: Path, name: str) -> None:
+    """Get this node's certificate from Kubernetes, unless the folder has a good one.
+
+    It waits for a controller to sign what is asked for; only a pod of the chart, on that node, is
+    given it.
+    """
+    _make_asker(name, certs).wait(threading.Event())  # a signal ends it: nothing is half done
+
+
+def _make_asker(name: str, certs: Path) -> "Asker":
+    from csi.certificates.asking import Asker  # noqa: PLC0415 (outside of Kubernetes nobody needs it)
+    from csi.certificates.places import Places  # noqa: PLC0415
+    from replication.kubernetes.access import find_access, find_namespace  # noqa: PLC0415
+    from replication.kubernetes.client import Client  # noqa: PLC0415
+
+    return Asker(Client(find_access()), Places(find_namespace()), name, certs, SystemClock())
 
 
 def _run(server: Server, endpoint: str) -> None:

@@ -1,5 +1,7 @@
 """The Node service: passes what Kubernetes wants of this node's paths to this node's agent."""
 
+from contextlib import suppress
+
 import grpc
 
 from csi.capabilities import parse_capability
@@ -10,9 +12,14 @@ from csi.identity import Identity
 from csi.node_requests import parse_publish, parse_stage
 from csi.topology import place_of_node, to_message
 from csi.v1 import csi_pb2, csi_pb2_grpc
+from replication.clock import Clock, SystemClock
 from replication.errors import FailedPrecondition, Unavailable
-from replication.model import AccessType, VolumeUsage
+from replication.model import AccessType, NodeFacts, VolumeUsage
 from replication.rpc.contract import NodeApi
+
+START_SECONDS = 60.0
+"""For an agent that starts beside us; the kubelet waits for two minutes."""
+START_INTERVAL = 0.5
 
 CAPABILITY = csi_pb2.NodeServiceCapability
 CAPABILITIES = (
@@ -29,9 +36,10 @@ CAPABILITIES = (
 class Node(csi_pb2_grpc.NodeServicer):
     """One instance per node. It keeps nothing: the agent's kernel is what is true."""
 
-    def __init__(self, agent: NodeApi, name: str) -> None:
+    def __init__(self, agent: NodeApi, name: str, clock: Clock | None = None) -> None:
         self._agent = agent
         self._name = name
+        self._clock = clock or SystemClock()
 
     def NodeGetCapabilities(
         self, request: csi_pb2.NodeGetCapabilitiesRequest, context: grpc.ServicerContext
@@ -42,11 +50,20 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodeGetInfo(
         self, request: csi_pb2.NodeGetInfoRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetInfoResponse:
-        facts = self._agent.describe()
+        facts = self._wait_for_agent()
         if facts.node != self._name:
             raise FailedPrecondition(f"node {self._name!r}: the agent here calls itself {facts.node!r}")
         place = place_of_node(self._name, facts.cluster)
         return csi_pb2.NodeGetInfoResponse(node_id=self._name, accessible_topology=to_message(place))
+
+    def _wait_for_agent(self) -> NodeFacts:
+        """A kubelet that registers us asks once; if that fails, it takes a while until it asks again."""
+        deadline = self._clock.now() + START_SECONDS
+        while self._clock.now() < deadline:
+            with suppress(Unavailable):
+                return self._agent.describe()
+            self._clock.sleep(START_INTERVAL)
+        return self._agent.describe()
 
     def NodeStageVolume(
         self, request: csi_pb2.NodeStageVolumeRequest, context: grpc.ServicerContext
@@ -107,10 +124,10 @@ class Node(csi_pb2_grpc.NodeServicer):
         return to_storage_health(self._agent.examine_storage())
 
 
-def register_node(agent: NodeApi, name: str, server: grpc.Server) -> None:
+def register_node(agent: NodeApi, name: str, server: grpc.Server, clock: Clock | None = None) -> None:
     """Identity and Node; ready while the agent answers."""
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(lambda: _answers(agent)), server)
-    csi_pb2_grpc.add_NodeServicer_to_server(Node(agent, name), server)
+    csi_pb2_grpc.add_NodeServicer_to_server(Node(agent, name, clock), server)
 
 
 def _to_usage(usage: VolumeUsage) -> list[csi_pb2.VolumeUsage]:

@@ -90,17 +90,30 @@ class CertificateAuthority:
         cls, directory: Path, cluster_id: str, *, clock: Clock = SYSTEM_CLOCK
     ) -> "CertificateAuthority":
         """Raise AlreadyExists when the directory has an authority: a second one would cut off every node."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _sign_authority(key, cluster_id, clock)
-        _write_files(directory, {CA_KEY_FILE: _key_pem(key), CA_FILE: _pem(certificate)}, overwrite=False)
-        return cls(certificate, key, clock)
+        made = cls.make(cluster_id, clock=clock)
+        _write_files(directory, {CA_KEY_FILE: made.key_pem, CA_FILE: made.ca_pem}, overwrite=False)
+        return made
+
+    @classmethod
+    def make(cls, cluster_id: str, *, clock: Clock = SYSTEM_CLOCK) -> "CertificateAuthority":
+        """One that is kept nowhere yet."""
+        key = make_key()
+        return cls(_sign_authority(key, cluster_id, clock), key, clock)
 
     @classmethod
     def open(cls, directory: Path, *, clock: Clock = SYSTEM_CLOCK) -> "CertificateAuthority":
-        certificate = _load_certificate(directory / CA_FILE, RESTORATION)
-        key = _load_key(directory / CA_KEY_FILE, RESTORATION)
-        _check_pair(certificate, key, directory)
-        _check_dates(certificate, f"{directory / CA_FILE}: the authority", clock)
+        certificate, key = (_read(directory / name, RESTORATION) for name in (CA_FILE, CA_KEY_FILE))
+        return cls.parse(certificate, key, str(directory), clock=clock)
+
+    @classmethod
+    def parse(
+        cls, ca_pem: bytes, key_pem: bytes, where: str, *, clock: Clock = SYSTEM_CLOCK
+    ) -> "CertificateAuthority":
+        """Raise InvalidRequest or Unauthenticated, naming `where` they are from."""
+        certificate = _parse_certificate(ca_pem, f"{where}, {CA_FILE}", RESTORATION)
+        key = _parse_key(key_pem, f"{where}, {CA_KEY_FILE}", RESTORATION)
+        _check_pair(certificate, key, where)
+        _check_dates(certificate, f"{where}: the authority", clock)
         return cls(certificate, key, clock)
 
     @property
@@ -111,23 +124,42 @@ class CertificateAuthority:
     def ca_pem(self) -> bytes:
         return _pem(self._certificate)
 
+    @property
+    def key_pem(self) -> bytes:
+        return to_pem(self._key)
+
     def issue(self, name: str, role: Role, days: int = IDENTITY_DAYS) -> Identity:
         """A new key, and a certificate for it that serves both ends of a connection."""
+        key = make_key()
+        return Identity(self.ca_pem, self.sign(Holder(role, name), key.public_key(), days), to_pem(key))
+
+    def issue_server(self, dns_name: str, days: int = IDENTITY_DAYS) -> Identity:
+        """For a server that strangers call: it has no role, and is nobody's client."""
+        key, usages = make_key(), [ExtendedKeyUsageOID.SERVER_AUTH]
+        certificate = self._sign(dns_name, dns_name, usages, key.public_key(), days)
+        return Identity(self.ca_pem, _pem(certificate), to_pem(key))
+
+    def sign(self, holder: Holder, key: ec.EllipticCurvePublicKey, days: int = IDENTITY_DAYS) -> bytes:
+        """By which whoever has that key is `holder`. InvalidRequest for a name that cannot be in one."""
+        name = holder.name
         if len(name) > _NAME_LIMIT or not _NAME.fullmatch(name):
             raise InvalidRequest(f"{name!r} cannot be in a certificate: it is not a lower-case DNS name")
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(Holder(role, name), key.public_key(), days)
-        return Identity(self.ca_pem, _pem(certificate), _key_pem(key))
-
-    def _sign(self, holder: Holder, key: ec.EllipticCurvePublicKey, days: int) -> x509.Certificate:
-        subject = _subject(self.cluster_id, str(holder)[:COMMON_NAME_LIMIT])
         both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        return _pem(self._sign(str(holder), holder.dns_name, both, key, days))
+
+    def _sign(
+        self,
+        name: str,
+        dns_name: str,
+        usages: list[x509.ObjectIdentifier],
+        key: ec.EllipticCurvePublicKey,
+        days: int,
+    ) -> x509.Certificate:
+        subject = _subject(self.cluster_id, name[:COMMON_NAME_LIMIT])
         builder = _begin(subject, self._certificate.subject, key, days, self._clock)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage(both), critical=False)
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(holder.dns_name)]), critical=False
-        )
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(dns_name)]), critical=False)
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return builder.add_extension(issuer_key, critical=False).sign(self._key, hashes.SHA256())
 
@@ -147,7 +179,8 @@ def read_identity(directory: Path, *, clock: Clock = SYSTEM_CLOCK) -> Identity:
     names = (CA_FILE, CERTIFICATE_FILE, KEY_FILE)
     identity = Identity(*(_read(directory / name) for name in names))
     _load_certificate(directory / CA_FILE)
-    _check_pair(_load_certificate(directory / CERTIFICATE_FILE), _load_key(directory / KEY_FILE), directory)
+    certificate = _load_certificate(directory / CERTIFICATE_FILE)
+    _check_pair(certificate, _load_key(directory / KEY_FILE), str(directory))
     check_identity(identity, where=str(directory), clock=clock)
     return identity
 
@@ -184,6 +217,16 @@ def parse_holder(dns_names: list[str]) -> Holder:
             if name.endswith(f".{role}.{DOMAIN}"):
                 return Holder(role, name.removesuffix(f".{role}.{DOMAIN}"))
     raise Unauthenticated(f"a certificate for {', '.join(dns_names) or 'nobody'} has no role in a cluster")
+
+
+def make_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _sign_authority(key: ec.EllipticCurvePrivateKey, cluster_id: str, clock: Clock) -> x509.Certificate:
@@ -247,25 +290,33 @@ def _check_issuer(certificate: x509.Certificate, authority: x509.Certificate, wh
         raise Unauthenticated(message) from None
 
 
-def _check_pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, directory: Path) -> None:
+def _check_pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, where: str) -> None:
     if certificate.public_key() != key.public_key():
-        raise Unauthenticated(f"{directory}: the key does not belong to the certificate; {RENEWAL}")
+        raise Unauthenticated(f"{where}: the key does not belong to the certificate; {RENEWAL}")
 
 
-def _load_certificate(path: Path, remedy: str = RENEWAL) -> x509.Certificate:
+def _load_certificate(path: Path) -> x509.Certificate:
+    return _parse_certificate(_read(path), str(path), RENEWAL)
+
+
+def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    return _parse_key(_read(path), str(path), RENEWAL)
+
+
+def _parse_certificate(pem: bytes, where: str, remedy: str) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(_read(path, remedy))
+        return x509.load_pem_x509_certificate(pem)
     except ValueError:
-        raise InvalidRequest(f"{path}: is not a certificate in PEM; {remedy}") from None
+        raise InvalidRequest(f"{where}: is not a certificate in PEM; {remedy}") from None
 
 
-def _load_key(path: Path, remedy: str = RENEWAL) -> ec.EllipticCurvePrivateKey:
+def _parse_key(pem: bytes, where: str, remedy: str) -> ec.EllipticCurvePrivateKey:
     try:
-        key = serialization.load_pem_private_key(_read(path, remedy), password=None)
+        key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
-        raise InvalidRequest(f"{path}: is not an unencrypted private key in PEM; {remedy}") from None
+        raise InvalidRequest(f"{where}: is not an unencrypted private key in PEM; {remedy}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise InvalidRequest(f"{path}: is not a key of an elliptic curve; {remedy}")
+        raise InvalidRequest(f"{where}: is not a key of an elliptic curve; {remedy}")
     return key
 
 
@@ -288,12 +339,6 @@ def _write_files(directory: Path, files: dict[str, bytes], *, overwrite: bool) -
 
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def _now(clock: Clock) -> datetime:

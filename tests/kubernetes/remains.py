@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+from csi.certificates.places import REQUESTS, WEBHOOK_CONFIGURATIONS, Places
 from replication.control.store import eventlog
 from replication.control.store.resources import (
     CLUSTERS,
@@ -23,9 +24,14 @@ def remove_everything(client: Client, namespace: str) -> None:
     """By a user who may: finalizers do not keep it."""
     leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     events = f"/api/v1/namespaces/{eventlog.NAMESPACE}/events"
-    for path in (*OURS, leases, events):
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    for path in (*OURS, leases, events, pods, "/api/v1/nodes", REQUESTS):
         for found in client.get(path)["items"]:
             _remove(client, f"{path}/{found['metadata']['name']}", found)
+    places = Places(namespace)
+    for path in (places.secret, places.config_map, *WEBHOOK_CONFIGURATIONS):
+        with suppress(NotFound):
+            client.delete(path)
 
 
 def _remove(client: Client, path: str, found: Json) -> None:

@@ -13,6 +13,7 @@ SHARED = {
     "replication.clock",
     "replication.identities",
     "replication.pki",
+    "replication.signing",
     "replication.files",
     "replication.layout",
     "replication.threads",
@@ -46,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "replication.threads": set(),
     "replication.identities": SHARED,
     "replication.pki": SHARED,
+    "replication.signing": SHARED,
     "replication.rpc": {"replication.rpc", *SHARED},
     "replication.kubernetes": {"replication.kubernetes", *SHARED},
     "replication.kernel": {

@@ -1,11 +1,16 @@
 """The Node service over a real server, in front of an agent that is a fake."""
 
+from typing import cast
+
 import grpc
 import pytest
 
+from csi.node import Node
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from replication.control.lifecycle import VolumeRequest
+from replication.errors import Unavailable
 from replication.model import MIB, AccessType, Ailment, AilmentKind, MemberHealth, PublishSpec, StageSpec
+from tests.fakes.clock import HandClock
 from tests.unit.csi.conftest import Cluster, refused
 from tests.unit.csi.requests import MODE, block, capacity, mount, publish, stage, topology
 
@@ -121,7 +126,25 @@ def test_undoing_needs_to_know_what(node: Stub) -> None:
 def test_an_agent_that_does_not_answer_is_unavailable(node: Stub, cluster: Cluster) -> None:
     cluster.crash("m1")
     refused(CODE.UNAVAILABLE, node.NodeStageVolume, stage())
-    refused(CODE.UNAVAILABLE, node.NodeGetInfo, csi_pb2.NodeGetInfoRequest())
+
+
+def test_a_kubelet_that_registers_the_plugin_waits_for_its_agent(node: Stub, cluster: Cluster) -> None:
+    cluster.crash("m1")
+    asked = node.NodeGetInfo.future(csi_pb2.NodeGetInfoRequest())
+    with pytest.raises(grpc.FutureTimeoutError):
+        asked.result(timeout=0.2)
+    cluster.fakes.node("m1").boot()
+    assert asked.result(timeout=10).node_id == "m1"
+
+
+def test_an_agent_that_never_comes_is_unavailable_after_a_minute(cluster: Cluster) -> None:
+    cluster.crash("m1")
+    clock = HandClock()
+    plugin = Node(cluster.fakes.node("m1"), "m1", clock)
+    begun = clock.now()
+    with pytest.raises(Unavailable):
+        plugin.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), cast("grpc.ServicerContext", None))
+    assert clock.now() - begun == 60
 
 
 @pytest.fixture
