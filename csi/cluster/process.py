@@ -15,6 +15,8 @@ from csi.cluster.parts import Run, run_together
 from csi.cluster.web import Web
 from csi.controller import register_controller
 from csi.endpoint import Endpoint
+from csi.operator.nodes import GRACE_SECONDS
+from csi.operator.operator import Operator
 from csi.server import Server, serve
 from replication.clock import Clock
 from replication.control.control import Control
@@ -38,6 +40,7 @@ class Options:
     namespace: str  # of the release: its Leases, pods and secrets
     claims: Policy = Policy.WITH_ANNOTATION
     lease_seconds: float = VALID_SECONDS
+    node_grace: float = GRACE_SECONDS  # that a Node may be missing before its replicas are replaced
 
 
 class Controller:
@@ -49,12 +52,14 @@ class Controller:
         self._options = options
         self._leadership = Leadership(client, options.namespace, clock, options.lease_seconds)
         self.reconciler = Reconciler(control, clock)
+        self.operator = Operator(control, client, clock, options.namespace, options.node_grace)
         self.web = Web(options.web, [self.reconciler.metrics], self.find_trouble)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; then calls under way are finished first."""
         with self._serving_csi():
             run_together(self._list_parts(), stop)
+        self.operator.close()
 
     @property
     def leads(self) -> bool:
@@ -78,7 +83,8 @@ class Controller:
         run_together(self._list_duties(), over)
 
     def _list_duties(self) -> Iterator[tuple[str, Run]]:
-        yield "repairs", self.reconciler.repair
+        yield "repairs", lambda over: self.reconciler.repair(over, self.operator.note)
+        yield "operator", self.operator.run
 
     @contextmanager
     def _serving_csi(self) -> Iterator[Server]:

@@ -12,6 +12,7 @@ class Cordon:
 
     name: str  # NODE, or NODE/VOLUME_GROUP
     draining: bool = False  # what is there moves away
+    follows: str = ""  # whose word it is, and who lifts it; empty: an administrator's
 
     def covers(self, node: str, volume_group: str) -> bool:
         return self.name in {node, disk_name(node, volume_group)}

@@ -24,10 +24,13 @@ class Emptying:
         self._volumes = volumes
         self._events = events
 
-    def cordon(self, node: str, *, draining: bool = False) -> Cordon:
-        """No new replicas there; when draining, those that are there move away. NotFound when unknown."""
+    def cordon(self, node: str, *, draining: bool = False, follows: str = "") -> Cordon:
+        """No new replicas there; when draining, those that are there move away. NotFound when unknown.
+
+        `follows`: what it is the consequence of, and ends with.
+        """
         self._nodes.get(node)
-        return self._put(Cordon(node, draining), node)
+        return self._put(Cordon(node, draining, follows), node)
 
     def drain_disk(self, node: str, path: str) -> Cordon:
         """As `cordon` with draining, for one disk. NotFound unless a pool has it."""

@@ -30,15 +30,18 @@ class Nodes:
 
         A node that is there already keeps its labels when none are given.
         """
-        facts = self._connect(node).describe()
-        if facts.node != node.name:
-            raise FailedPrecondition(f"at {node.address} answers node {facts.node}, not {node.name}")
-        if facts.cluster != self._store.cluster():
-            wanted = self._store.cluster()
-            raise FailedPrecondition(f"node {node.name} is of cluster {facts.cluster}, not of {wanted}")
+        self._check(node)
         labelled = (known for known in self._store.list_nodes() if known.labels and not node.labels)
         if node not in (replace(known, labels=()) for known in labelled):
             self._store.add_node(node)
+
+    def update(self, node: Node) -> None:
+        """Another address, or other labels, of a node that is known. It must answer at a new address."""
+        old = self._store.get_node(node.name)
+        if _reach(old) != _reach(node):
+            self._check(node)
+        if old != node:
+            self._store.replace_node(old, node)
 
     def label(self, name: str, labels: dict[str, str]) -> Node:
         """Set labels, or take away those with an empty value. Placement heeds them from then on."""
@@ -73,7 +76,7 @@ class Nodes:
         node = self._store.get_node(name)
         with self._mutex:
             known = self._connections.get(name)
-            if known is None or known[0] != node:
+            if known is None or _reach(known[0]) != _reach(node):
                 known = (node, self._connect(node))
                 self._connections[name] = known
             return known[1]
@@ -84,6 +87,14 @@ class Nodes:
         if known is not None and self._clock.now() - known[0] < AUTHENTICATION_KNOWN_FOR:
             return known[1]
         return self.facts(name, only="").authentication
+
+    def _check(self, node: Node) -> None:
+        facts = self._connect(node).describe()
+        if facts.node != node.name:
+            raise FailedPrecondition(f"at {node.address} answers node {facts.node}, not {node.name}")
+        if facts.cluster != self._store.cluster():
+            wanted = self._store.cluster()
+            raise FailedPrecondition(f"node {node.name} is of cluster {facts.cluster}, not of {wanted}")
 
     def _users(self, name: str) -> builtins.list[str]:
         pools = [f"pool {pool.name}" for pool in self._store.list_pools() if name in pool.nodes]
@@ -96,3 +107,8 @@ class Nodes:
             for found in self._store.list_volumes()
             if name in {found.volume.consumer, *(r.node for r in found.volume.replicas)}
         ]
+
+
+def _reach(node: Node) -> tuple[str, str]:
+    """All but what can change while a connection stays."""
+    return node.address, node.data_address

@@ -52,6 +52,27 @@ class Pools:
         self._events.write(name, "created", f"pool {name} on {', '.join(pool.nodes)}")
         return pool
 
+    def extend(self, name: str, replica_count: int, node: str, disks: tuple[str, ...]) -> None:
+        """Add a node, or disks of one, to a pool: recorded first, so that somebody knows of what is taken.
+
+        What it has already may be among `disks`. NotFound when there is no such pool: see `begin`.
+        """
+        pool = self._store.get_pool(name)
+        if pool.replica_count != replica_count:
+            raise FailedPrecondition(f"pool {name} was made for {pool.replica_count} replicas")
+        self._nodes.get(node)
+        if node not in pool.nodes:
+            self._store.replace_pool(pool, replace(pool, nodes=(*pool.nodes, node)))
+        self._make(node, name, disks)
+
+    def begin(self, name: str, nodes: tuple[str, ...], replica_count: int) -> Pool:
+        """Record a pool of these nodes, whose disks `extend` takes. AlreadyExists when another is there."""
+        pool = Pool(name, nodes, replica_count)
+        self._check(pool)
+        self._store.add_pool(pool)
+        self._events.write(name, "created", f"pool {name} on {', '.join(nodes)}")
+        return pool
+
     def get(self, name: str) -> Pool:
         return self._store.get_pool(name)
 

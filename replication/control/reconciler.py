@@ -190,6 +190,11 @@ class Tasks:
         self._running: set[tuple[str, ...]] = set()
         self._failures: dict[tuple[str, ...], Failure] = {}
 
+    def find_failure(self, key: tuple[str, ...]) -> str:
+        """Why it went wrong the last time; empty when it did not."""
+        failure = self._failures.get(key)
+        return failure.message if failure is not None else ""
+
     def start(self, key: tuple[str, ...], task: Task) -> None:
         """Unless it runs already, or has failed just now."""
         failure = self._failures.get(key)

@@ -1,4 +1,4 @@
-"""The disk of a fake node: one volume group, replicas with headers, and no more room than it has."""
+"""The disks of a fake node, one volume group each: replicas with headers, and no more room than there is."""
 
 import threading
 from dataclasses import dataclass, field, replace
@@ -26,6 +26,7 @@ class FakeDisks:
 
     name: str
     disk_bytes: int = 100 * GIB
+    more_disks: tuple[str, ...] = ()  # device paths; each as large as the first
     reserved_bytes: int = 0  # still to be wiped: for nobody to have, until a test says that it is
     silent: bool = False
     volatile_cache: bool = False
@@ -39,16 +40,17 @@ class FakeDisks:
 
     def ensure_disk_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
         self._called("ensure_disk_pool")
-        if disks != (self._path,):
+        if not disks or not set(disks) <= set(self._paths):
             raise FailedPrecondition(f"{disks} on {self.name}: no such disk")
-        if self.pools and pool not in self.pools:
+        if any(self._owner(path) not in {"", pool} for path in disks):
             raise FailedPrecondition(f"{disks} on {self.name} belong to another pool")
-        self.pools[pool] = disks
-        return self._groups()
+        self.pools[pool] = tuple(dict.fromkeys((*self.pools.get(pool, ()), *disks)))
+        return tuple(group for group in self._groups() if group.pool == pool)
 
     def remove_disk_pool(self, pool: str) -> None:
         self._called("remove_disk_pool")
-        if self.replicas:
+        groups = {group.name for group in self._groups() if group.pool == pool}
+        if any(facts.volume_group in groups for facts in self.replicas.values()):
             raise FailedPrecondition(f"pool {pool} on {self.name} holds replicas")
         self.pools.pop(pool, None)
 
@@ -57,7 +59,7 @@ class FakeDisks:
         key = (spec.volume_id, spec.replica_id)
         with self._mutex:
             if key not in self.replicas:
-                self._require_room(space_bytes(spec.size_bytes))
+                self._require_room(spec.volume_group, space_bytes(spec.size_bytes))
                 self.replicas[key] = _new_replica(spec, volatile_cache=self.volatile_cache)
             if self.replicas[key].size_bytes != spec.size_bytes:
                 raise FailedPrecondition(f"replica {key} has another size")
@@ -78,7 +80,7 @@ class FakeDisks:
         found = self._get((volume_id, replica_id))
         if size_bytes < found.size_bytes:
             raise InvalidRequest(f"replica {replica_id} never shrinks")
-        self._require_room(space_bytes(size_bytes) - space_bytes(found.size_bytes))
+        self._require_room(found.volume_group, space_bytes(size_bytes) - space_bytes(found.size_bytes))
         self.replicas[volume_id, replica_id] = replace(found, size_bytes=size_bytes)
         return self._facts((volume_id, replica_id))
 
@@ -91,25 +93,39 @@ class FakeDisks:
         if self.silent:
             raise Unavailable(f"node {self.name} does not answer")
 
-    def _disk(self) -> Disk:
-        group = f"vg-{self.name}" if self.pools else ""
-        usable, why = not self.pools, "belongs to a pool" if self.pools else ""
-        return Disk(self._path, f"serial-{self.name}", "fake", self.disk_bytes, usable, why, group)
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        return (self._path, *self.more_disks)
+
+    def _owner(self, path: str) -> str:
+        return next((pool for pool, paths in self.pools.items() if path in paths), "")
+
+    def _group_name(self, path: str) -> str:
+        return f"vg-{self.name}" if path == self._path else f"vg-{self.name}-{path.rpartition('/')[2]}"
+
+    def _disks(self) -> tuple[Disk, ...]:
+        return tuple(self._disk(path) for path in self._paths)
+
+    def _disk(self, path: str) -> Disk:
+        owner, serial = self._owner(path), f"serial-{self.name}"
+        group, why = (self._group_name(path), "belongs to a pool") if owner else ("", "")
+        return Disk(path, serial, "fake", self.disk_bytes, not owner, why, group)
 
     def _groups(self) -> tuple[VolumeGroup, ...]:
-        size, reserved = self.disk_bytes, self.reserved_bytes
-        free = size - self._used() - reserved
-        return tuple(
-            VolumeGroup(f"vg-{self.name}", pool, self._path, size, free, reserved) for pool in self.pools
-        )
+        return tuple(self._group(pool, path) for pool, paths in self.pools.items() for path in paths)
 
-    def _used(self) -> int:
-        return sum(space_bytes(facts.size_bytes) for facts in self.replicas.values())
+    def _group(self, pool: str, path: str) -> VolumeGroup:
+        name, size, reserved = self._group_name(path), self.disk_bytes, self.reserved_bytes
+        return VolumeGroup(name, pool, path, size, size - self._used(name) - reserved, reserved)
 
-    def _require_room(self, more_bytes: int) -> None:
-        free = self.disk_bytes - self._used() - self.reserved_bytes
+    def _used(self, group: str) -> int:
+        ours = (facts for facts in self.replicas.values() if facts.volume_group == group)
+        return sum(space_bytes(facts.size_bytes) for facts in ours)
+
+    def _require_room(self, group: str, more_bytes: int) -> None:
+        free = self.disk_bytes - self._used(group) - self.reserved_bytes
         if free < more_bytes <= free + self.reserved_bytes:
-            raise NotWiped(f"{self._path}: {self.reserved_bytes} bytes are still to be wiped")
+            raise NotWiped(f"{group}: {self.reserved_bytes} bytes are still to be wiped")
         if more_bytes % EXTENT_BYTES or more_bytes > free:
             raise OutOfSpace(f"{more_bytes} bytes do not fit on {self.name}: {free} are free")
 

@@ -100,7 +100,7 @@ class FakeNode(FakeDisks):
             boot_id=self.boot_id,
             kernel="6.12.0-fake",
             authentication=self.authentication,
-            disks=(self._disk(),),
+            disks=self._disks(),
             volume_groups=self._groups(),
             replicas=tuple(self._facts(key) for key in sorted(self.replicas)) if only is None else (),
             arrays=tuple(array.report() for key, array in self.arrays.items() if only in {None, key}),

@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from csi.certificates.places import REQUESTS, WEBHOOK_CONFIGURATIONS, Places
+from csi.operator.resources import DISK_POOLS, STORAGE_POOLS
 from replication.control.store import eventlog
 from replication.control.store.resources import (
     CLUSTERS,
@@ -17,15 +18,26 @@ from replication.errors import NotFound
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 
-OURS = (CLUSTERS, VOLUMES, VOLUME_NAMES, *(resource.path for resource in (NODES, POOLS, CORDONS, SETTINGS)))
+CLASSES = ("storageclasses", "volumeattributesclasses")
+OURS = (
+    *(f"/apis/storage.k8s.io/v1/{plural}" for plural in CLASSES),
+    DISK_POOLS,
+    CLUSTERS,
+    VOLUMES,
+    VOLUME_NAMES,
+    *(resource.path for resource in (NODES, POOLS, CORDONS, SETTINGS)),
+)
 
 
 def remove_everything(client: Client, namespace: str) -> None:
     """By a user who may: finalizers do not keep it."""
     leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-    events = f"/api/v1/namespaces/{eventlog.NAMESPACE}/events"
     pods = f"/api/v1/namespaces/{namespace}/pods"
-    for path in (*OURS, leases, events, pods, "/api/v1/nodes", REQUESTS):
+    events = [f"/api/v1/namespaces/{place}/events" for place in (eventlog.NAMESPACE, namespace)]
+    for found in client.get(STORAGE_POOLS)["items"]:
+        place = f"{STORAGE_POOLS.rpartition('/')[0]}/namespaces/{found['metadata']['namespace']}/storagepools"
+        _remove(client, f"{place}/{found['metadata']['name']}", found)
+    for path in (*OURS, leases, *events, pods, "/api/v1/nodes", REQUESTS):
         for found in client.get(path)["items"]:
             _remove(client, f"{path}/{found['metadata']['name']}", found)
     places = Places(namespace)

@@ -1,0 +1,198 @@
+"""StoragePools, made real: nodes and disks are chosen, taken, and given back; what became of it is said."""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from csi.operator.announcer import Announcer
+from csi.operator.choosing import Choice, choose_all
+from csi.operator.chores import Chores
+from csi.operator.classes import Classes
+from csi.operator.conditions import READY, Condition
+from csi.operator.disk_pools import DiskPools
+from csi.operator.judging import (
+    Room,
+    Sight,
+    add_up,
+    judge_deletion,
+    judge_pool,
+    judge_refusal,
+    judge_room,
+)
+from csi.operator.resources import Machine, StoragePool
+from csi.operator.statuses import Statuses
+from replication.control.control import Control
+from replication.errors import InvalidRequest, NotFound, TrilithError
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
+from replication.model import Pool
+
+FINALIZER = "trilith.io/pool"
+
+logger = logging.getLogger(__name__)
+
+
+class StoragePools:
+    """Of one term as leader."""
+
+    def __init__(
+        self,
+        control: Control,
+        client: Client,
+        chores: Chores,
+        statuses: Statuses,
+        announcer: Announcer,
+    ) -> None:
+        """`chores` is for what takes long: nodes are asked there, never in a pass."""
+        self._control = control
+        self._client = client
+        self._chores = chores
+        self._statuses = statuses
+        self._announcer = announcer
+
+    def reconcile(
+        self,
+        pools: Collection[StoragePool],
+        machines: Collection[Machine],
+        sights: Mapping[str, Sight],
+        classes: Classes,
+        disk_pools: DiskPools,
+    ) -> None:
+        """`machines` and `sights` of the nodes that have joined."""
+        first = find_first(pools)
+        refused = {pool.uid: judge_refusal(pool, first[pool.name]) for pool in pools}
+        wanted = [p for p in pools if not p.deleting and refused[p.uid] is None]
+        facts = {node: sight.facts for node, sight in sights.items() if sight.facts is not None}
+        records = {pool.name: pool for pool in self._control.pools.list()}
+        choices = choose_all(wanted, machines, facts)
+        foreign = classes.reconcile(wanted)
+        for pool in wanted:
+            self._keep(pool)
+            made = self._take(pool, choices[pool.name], records.get(pool.name))
+            records |= {pool.name: made} if made is not None else {}
+        kept = [record for name, record in records.items() if name in first]
+        disk_pools.ensure({(record.name, node) for record in kept for node in record.nodes})
+        for pool in wanted:
+            choice, record = choices[pool.name], records.get(pool.name)
+            rooms = self._look(pool, choice, record, sights, disk_pools)
+            self._tell(pool, choice, record, rooms, foreign.get(pool.name, ""))
+        for pool in pools:
+            refusal = refused[pool.uid]
+            if pool.deleting:
+                self._give_back(pool, refusal, records.get(pool.name))
+            elif refusal is not None:
+                self._say(pool, refusal, {})
+        self._statuses.keep((pool.path for pool in pools), "/apis/trilith.io/v1alpha1/namespaces/")
+
+    def _keep(self, pool: StoragePool) -> None:
+        """It goes only after its disks were given back."""
+        if FINALIZER not in pool.finalizers:
+            self._set_finalizers(pool, (*pool.finalizers, FINALIZER))
+
+    def _take(self, pool: StoragePool, choice: Choice, record: Pool | None) -> Pool | None:
+        """Once there are nodes enough; what a pool has already is never in question."""
+        if record is None:
+            if len(choice.disks) < pool.replicas:
+                return None
+            record = self._begin(pool, choice)
+        if record is None:
+            return None
+        for node in choice.disks:
+            if node in choice.new or node not in record.nodes:
+                task = partial(self._control.pools.extend, pool.name, pool.replicas, node, choice.disks[node])
+                self._chores.start(_take_key(pool.name, node), task)
+        return record
+
+    def _begin(self, pool: StoragePool, choice: Choice) -> Pool | None:
+        try:
+            return self._control.pools.begin(pool.name, tuple(sorted(choice.disks)), pool.replicas)
+        except TrilithError as error:
+            logger.warning("pool %s is not made: %s", pool.name, error)
+            return None
+
+    def _look(
+        self,
+        pool: StoragePool,
+        choice: Choice,
+        record: Pool | None,
+        sights: Mapping[str, Sight],
+        disk_pools: DiskPools,
+    ) -> tuple[Room, ...]:
+        """Told to DiskPools as well."""
+        nodes = record.nodes if record is not None else ()
+        rooms = tuple(
+            judge_room(
+                pool.name,
+                node,
+                self._find_sight(pool.name, node, choice, sights),
+                disk_pools.find_sizes(pool.name, node),
+            )
+            for node in nodes
+        )
+        disk_pools.tell(pool.name, rooms)
+        return rooms
+
+    def _find_sight(self, pool: str, node: str, choice: Choice, sights: Mapping[str, Sight]) -> Sight:
+        sight = sights.get(node, Sight(None, "it is no node of the cluster (any more)"))
+        failure = self._chores.find_failure(_take_key(pool, node))
+        return replace(sight, taking=node in choice.new, failure=failure)
+
+    def _tell(
+        self, pool: StoragePool, choice: Choice, record: Pool | None, rooms: Collection[Room], foreign: str
+    ) -> None:
+        ready = judge_pool(pool, choice, record, rooms)
+        if foreign:
+            words = f"StorageClass {foreign} is another driver's: rename it, or the pool"
+            ready = Condition(READY, False, "ClassTaken", words)
+        giving = sum(1 for room in rooms if room.sizes.get("capacity"))
+        self._say(pool, ready, {"nodes": giving, **add_up(rooms)})
+
+    def _say(self, pool: StoragePool, condition: Condition, status: Mapping[str, object]) -> None:
+        self._statuses.learn(pool.path, pool.status)
+        self._announcer.tell(pool, condition)
+        self._statuses.offer(pool.path, dict(status), [condition], generation=pool.generation)
+
+    def _give_back(self, pool: StoragePool, refusal: Condition | None, record: Pool | None) -> None:
+        """What was never made has nothing to give back."""
+        if FINALIZER not in pool.finalizers:
+            return
+        if record is None or (refusal is not None and refusal.reason == "NameTaken"):
+            self._set_finalizers(pool, tuple(each for each in pool.finalizers if each != FINALIZER))
+            return
+        volumes = [v.name for v in self._control.volumes.list() if v.pool == pool.name]
+        key = ("delete", "pool", pool.name)
+        said = judge_deletion(pool.name, volumes, self._chores.find_failure(key))
+        self._announcer.tell(pool, said)
+        gone = Condition(READY, False, "Deleting", said.message)
+        sizes: Json = {
+            name: pool.status[name]
+            for name in ("nodes", "capacity", "available", "used")
+            if name in pool.status
+        }
+        self._statuses.learn(pool.path, pool.status)
+        self._statuses.offer(pool.path, sizes, [gone, said], generation=pool.generation)
+        if not volumes:
+            self._chores.start(key, partial(self._control.pools.delete, pool.name))
+
+    def _set_finalizers(self, pool: StoragePool, finalizers: Iterable[str]) -> None:
+        """Unless it has been changed since it was read: then the next pass does it."""
+        steps: list[Json] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": pool.version},
+            {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
+        ]
+        with suppress(NotFound, InvalidRequest):
+            self._client.patch(pool.path, steps)
+
+
+def find_first(pools: Iterable[StoragePool]) -> dict[str, StoragePool]:
+    """By name, the oldest that has it."""
+    first: dict[str, StoragePool] = {}
+    for pool in sorted(pools, key=lambda pool: pool.age):
+        first.setdefault(pool.name, pool)
+    return first
+
+
+def _take_key(pool: str, node: str) -> tuple[str, ...]:
+    return ("take", node, pool)

@@ -1,0 +1,116 @@
+"""Nodes and agent pods, as kubelet and the DaemonSet's controller make them, before fakes that answer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from replication.errors import AlreadyExists, NotFound
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
+from tests.fakes.node import FakeCluster, FakeNode
+from tests.kubernetes.conftest import NAMESPACE
+
+NODES = "/api/v1/nodes"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+ACCOUNTS = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+IMAGE = "trilith.example/trilith:test"
+
+
+class Machines:
+    """What the operator sees of a cluster's machines."""
+
+    def __init__(self, admin: Client, fakes: FakeCluster) -> None:
+        self._admin = admin
+        self.fakes = fakes
+        self._count = 0
+
+    def add(self, name: str, labels: dict[str, str] | None = None) -> FakeNode:
+        """A Node, and an agent on it."""
+        if name not in self.fakes.nodes:
+            self.fakes.nodes[name] = FakeNode(name=name, cluster=self.fakes)
+        self.add_node(name, labels or {})
+        self.add_pod(name)
+        return self.fakes.node(name)
+
+    def add_node(self, name: str, labels: dict[str, str]) -> None:
+        metadata = {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}}
+        self._admin.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+
+    def add_pod(self, name: str) -> str:
+        """With an address of its own; return that."""
+        self._count += 1
+        address = f"10.0.0.{self._count}"
+        pod = f"trilith-node-{self._count}"
+        self._admin.create(PODS, _make_pod(pod, name))
+        status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+        self._admin.patch(f"{PODS}/{pod}/status", [{"op": "add", "path": "/status", "value": status}])
+        return address
+
+    def remove_pod(self, name: str) -> None:
+        for pod in self._admin.get(PODS)["items"]:
+            if pod["spec"].get("nodeName") == name:
+                self._delete(f"{PODS}/{pod['metadata']['name']}")
+
+    def remove(self, name: str) -> None:
+        """The Node and its agent are deleted, and nothing answers any more."""
+        self.fakes.node(name).silent = True
+        self.remove_pod(name)
+        self._admin.delete(f"{NODES}/{name}")
+
+    def change(self, name: str, path: str, value: object) -> None:
+        """As `kubectl cordon`, `taint` and `label` do; None takes it away."""
+        change = {"path": path, **({"op": "remove"} if value is None else {"op": "add", "value": value})}
+        self._admin.patch(f"{NODES}/{name}", [change])
+
+    def clear(self) -> None:
+        for pod in self._admin.get(PODS)["items"]:
+            self._delete(f"{PODS}/{pod['metadata']['name']}")
+        for node in self._admin.get(NODES)["items"]:
+            with suppress(NotFound):
+                self._admin.delete(f"{NODES}/{node['metadata']['name']}")
+
+    def _delete(self, path: str) -> None:
+        with suppress(NotFound):
+            self._admin.delete(path)
+
+
+@contextmanager
+def machines_of(admin: Client, names: list[str], zones: dict[str, str] | None = None) -> Iterator[Machines]:
+    """Nodes of these names, gone when the block ends."""
+    machines = Machines(admin, FakeCluster([]))
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trilith-node"}}
+    with suppress(AlreadyExists):
+        admin.create(ACCOUNTS, account)
+    try:
+        for name in names:
+            zone = (zones or {}).get(name)
+            machines.add(name, {"topology.kubernetes.io/zone": zone} if zone else {})
+        yield machines
+    finally:
+        machines.clear()
+
+
+def _make_pod(pod: str, node: str) -> Json:
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "name": "trilith-node",
+        "uid": "11111111-1111-1111-1111-111111111111",
+        "controller": True,
+    }
+    agent = {
+        "name": "agent",
+        "image": IMAGE,
+        "ports": [{"name": "agent", "containerPort": 7443}],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": pod, "ownerReferences": [owner]},
+        "spec": {
+            "nodeName": node,
+            "serviceAccountName": "trilith-node",
+            "terminationGracePeriodSeconds": 0,  # no kubelet will say that it has ended
+            "automountServiceAccountToken": False,
+            "containers": [agent],
+        },
+    }
