@@ -10,6 +10,7 @@ from replication.agent.health import Health
 from replication.agent.limits import set_limits
 from replication.agent.machine import Machine
 from replication.agent.members import Members
+from replication.agent.peers import Peers
 from replication.agent.rejoin import rejoin
 from replication.agent.release import obey
 from replication.agent.replicas import Replicas
@@ -31,6 +32,8 @@ from replication.model import (
     Confirmation,
     Limits,
     NodeFacts,
+    Peer,
+    PeerVerdict,
     Prepared,
     PrepareSpec,
     PublishSpec,
@@ -63,6 +66,7 @@ class Agent:
         self._traces = Traces(machine, storage, self._replicas, self._members)
         self._watcher = Watcher(machine, self._arrays, self._members, self._reports)
         self._flusher = Flusher(machine, self._arrays)
+        self._peers = Peers(machine.clock)
 
     def start(self) -> None:
         """Watch and flush what is assembled; serving may begin after this: facts about arrays are there."""
@@ -208,6 +212,9 @@ class Agent:
 
     def examine_storage(self) -> tuple[Ailment, ...]:
         return self._health.examine_storage()
+
+    def probe(self, peers: tuple[Peer, ...]) -> tuple[PeerVerdict, ...]:
+        return self._peers.probe(peers)
 
     def list_traces(self) -> tuple[Trace, ...]:
         return self._traces.list_all()

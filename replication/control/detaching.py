@@ -15,11 +15,15 @@ class Detaching:
         self._records = records
         self._executor = executor
 
-    def detach(self, volume_id: str) -> None:
+    def detach(self, volume_id: str, *, silent: bool = False) -> None:
         """FailedPrecondition while in use. Unavailable when its node is silent and cannot be fenced."""
         found = self._records.get(volume_id)
         if found.volume.attachment is not Attachment.DETACHED:
-            self.finish(self._records.change(volume_id, insync.begin_detach).volume)
+            changed = self._records.change(volume_id, insync.begin_detach).volume
+            if silent:
+                self._force(changed)
+            else:
+                self.finish(changed)
         elif found.volume.resync_source is not None:
             self._fence(found)  # the last detach may have failed just there
 

@@ -68,18 +68,19 @@ class Volumes:
             if volume.consumer is not None and has_booted(volume, self._attaching.read_boot(volume)):
                 self._attaching.attach(volume_id, volume.consumer, readonly=volume.readonly)
 
-    def detach(self, volume_id: str, node: str | None = None) -> None:
+    def detach(self, volume_id: str, node: str | None = None, *, silent: bool = False) -> None:
         """From `node`, or from wherever it is. Nothing to do when unknown or attached elsewhere.
 
         A node that does not answer is fenced: its volume can then be attached elsewhere. FailedPrecondition
-        while in use there; Unavailable when it can neither be asked nor fenced.
+        while in use there; Unavailable when it can neither be asked nor fenced. `silent`: it is known not to
+        answer, and is not asked first.
         """
         with self._records.lock(volume_id, "detach"):
             if not self._exists(volume_id):
                 return
             volume = self.get(volume_id)
             if not volume.upkeep and volume.consumer in {None, node or volume.consumer}:
-                self._detach(volume_id)
+                self._detach(volume_id, silent=silent)
 
     def begin_upkeep(self, volume_id: str, node: str) -> None:
         """Attach it for ourselves, if nobody has it."""
@@ -175,12 +176,12 @@ class Volumes:
         if self.interrupted.settle_attachment(volume_id).upkeep:
             self._detaching.detach(volume_id)
 
-    def _detach(self, volume_id: str) -> None:
+    def _detach(self, volume_id: str, *, silent: bool) -> None:
         attachment = self.get(volume_id).attachment
         if attachment == "attaching":
             self.interrupted.settle_attachment(volume_id)
         else:
-            self._detaching.detach(volume_id)
+            self._detaching.detach(volume_id, silent=silent)
 
     def _repeat(self, volume: Volume, request: VolumeRequest) -> Volume:
         with self._records.lock(volume.id, f"create {request.name}"):

@@ -89,9 +89,14 @@ class Client:
         query = {"fieldManager": MANAGER, "force": "true", **more}
         return self._ask("PATCH", path, wanted, content=_APPLY, query=query)
 
-    def delete(self, path: str, **preconditions: str) -> Json:
-        """Of a certain `uid` or `resourceVersion` only, else Conflict. NotFound when it is gone."""
-        options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+    def delete(self, path: str, *, grace_seconds: int | None = None, **preconditions: str) -> Json:
+        """Of a certain `uid` or `resourceVersion` only, else Conflict. NotFound when it is gone.
+
+        A pod that is given 0 seconds is gone at once, whatever its node still does.
+        """
+        options: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         return self._ask("DELETE", path, options)
 
     @contextmanager

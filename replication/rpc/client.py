@@ -41,6 +41,7 @@ TIMEOUTS: Mapping[str, float] = MappingProxyType(
         "ExpandStaged": 120,  # grows a file system
         "ExamineVolume": 10,
         "ExamineStorage": 10,
+        "Probe": 3,  # longer than a silent peer is waited for
         "ListTraces": 60,  # LVM is asked anew
         "RemoveTrace": 60,
     }
@@ -169,6 +170,11 @@ class NodeClient:
 
     def examine_storage(self) -> tuple[model.Ailment, ...]:
         return self._ailments("ExamineStorage", pb.ExamineStorageRequest())
+
+    def probe(self, peers: tuple[model.Peer, ...]) -> tuple[model.PeerVerdict, ...]:
+        request = pb.ProbeRequest(peers=[to_message(peer, pb.Peer) for peer in peers])
+        found = self._call("Probe", request).verdicts
+        return tuple(from_message(verdict, model.PeerVerdict) for verdict in found)
 
     def list_traces(self) -> tuple[Trace, ...]:
         found = self._call("ListTraces", pb.ListTracesRequest()).traces

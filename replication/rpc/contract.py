@@ -14,6 +14,8 @@ from replication.model import (
     Confirmation,
     Limits,
     NodeFacts,
+    Peer,
+    PeerVerdict,
     Prepared,
     PrepareSpec,
     PublishSpec,
@@ -154,6 +156,9 @@ class NodeApi(Protocol):
 
     def examine_storage(self) -> tuple[Ailment, ...]:
         """What is wrong with this node's disks, and with its way to those of others."""
+
+    def probe(self, peers: tuple[Peer, ...]) -> tuple[PeerVerdict, ...]:
+        """Which of these machines answer, asked now, in a second or two; it need not be their agents."""
 
     def list_traces(self) -> tuple[Trace, ...]:
         """All that volumes have left here, whoever made it, looked for anew."""

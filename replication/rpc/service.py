@@ -11,6 +11,7 @@ from replication.model import (
     AttachSpec,
     Confirmation,
     Limits,
+    Peer,
     PrepareSpec,
     PublishSpec,
     RejoinSpec,
@@ -151,6 +152,10 @@ class NodeService(NodeServicer):
 
     def ExamineStorage(self, request: pb.ExamineStorageRequest, context: grpc.ServicerContext) -> pb.Ailments:
         return _to_ailments(self._api.examine_storage())
+
+    def Probe(self, request: pb.ProbeRequest, context: grpc.ServicerContext) -> pb.ProbeResponse:
+        found = self._api.probe(tuple(from_message(peer, Peer) for peer in request.peers))
+        return pb.ProbeResponse(verdicts=[to_message(verdict, pb.PeerVerdict) for verdict in found])
 
     def ListTraces(
         self, request: pb.ListTracesRequest, context: grpc.ServicerContext

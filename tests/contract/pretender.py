@@ -34,6 +34,7 @@ FACTS = model.NodeFacts(
 TARGET = model.Target("nqn.t", "192.0.2.1", 4420, "nqn.h", "hk", "ck")
 USAGE = model.VolumeUsage(model.AccessType.MOUNT, model.GIB, 1, 2, 3, 4, 5)
 AILMENT = model.Ailment(model.AilmentKind.DEGRADED, "ReplicaLost", "replica r1 on node b does not answer")
+VERDICT = model.PeerVerdict("b", model.PeerState.SILENT)
 TRACE = Trace(TraceKind.LOGICAL_VOLUME, "tri-1/v1_r0", "v1", "r0", 3, written=True)
 PREPARED = model.Prepared(REPLICA, "b1", TARGET)
 
@@ -167,6 +168,10 @@ class Pretender:
     def examine_storage(self) -> tuple[model.Ailment, ...]:
         self._note("examine_storage")
         return (AILMENT,)
+
+    def probe(self, peers: tuple[model.Peer, ...]) -> tuple[model.PeerVerdict, ...]:
+        self._note("probe", peers)
+        return (VERDICT,)
 
     def list_traces(self) -> tuple[Trace, ...]:
         self._note("list_traces")

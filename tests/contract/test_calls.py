@@ -26,6 +26,7 @@ from tests.contract.pretender import (
     TARGET,
     TRACE,
     USAGE,
+    VERDICT,
     Pretender,
 )
 
@@ -76,6 +77,7 @@ CALLS: list[tuple[tuple[Any, ...], object]] = [
     (("expand_staged", "v1", "/pod", 2**40), 2**40),
     (("examine_volume", "v1", ("/stage", "/pod")), (AILMENT,)),
     (("examine_storage",), (AILMENT,)),
+    (("probe", (model.Peer("b", "b:1", "192.0.2.1"), model.Peer("c", "c:1", "192.0.2.2"))), (VERDICT,)),
     (("list_traces",), (TRACE,)),
     (("remove_trace", TRACE), None),
 ]

@@ -36,6 +36,9 @@ from replication.model import (
     MemberReport,
     Node,
     NodeFacts,
+    Peer,
+    PeerState,
+    PeerVerdict,
     Prepared,
     PrepareSpec,
     PublishSpec,
@@ -57,6 +60,7 @@ class FakeNode(FakeDisks):
     cluster: "FakeCluster"
     authentication: bool = True
     boots: int = 1
+    deaf: bool = False
     staged: dict[Key, StageSpec] = field(default_factory=dict)  # (volume, path)
     published: dict[Key, PublishSpec] = field(default_factory=dict)
     ailments: tuple[Ailment, ...] = ()  # of its storage
@@ -270,6 +274,16 @@ class FakeNode(FakeDisks):
     def examine_storage(self) -> tuple[Ailment, ...]:
         self._called("examine_storage")
         return self.ailments
+
+    def probe(self, peers: tuple[Peer, ...]) -> tuple[PeerVerdict, ...]:
+        """Nodes that answer control answer each other; `deaf` hears none of them."""
+        self._called("probe")
+        return tuple(PeerVerdict(peer.name, self._judge(peer.name)) for peer in peers)
+
+    def _judge(self, peer: str) -> PeerState:
+        if self.deaf:
+            return PeerState.UNKNOWN
+        return PeerState.SILENT if self.cluster.node(peer).silent else PeerState.ANSWERS
 
     def list_traces(self) -> tuple[Trace, ...]:
         self._called("list_traces")

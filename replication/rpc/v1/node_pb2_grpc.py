@@ -164,6 +164,11 @@ class NodeStub:
                 request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.ExamineStorageRequest.SerializeToString,
                 response_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.Ailments.FromString,
                 _registered_method=True)
+        self.Probe = channel.unary_unary(
+                '/trilith.node.v1.Node/Probe',
+                request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.ProbeRequest.SerializeToString,
+                response_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.ProbeResponse.FromString,
+                _registered_method=True)
         self.ListTraces = channel.unary_unary(
                 '/trilith.node.v1.Node/ListTraces',
                 request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.ListTracesRequest.SerializeToString,
@@ -335,6 +340,12 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Probe(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTraces(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -479,6 +490,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.ExamineStorage,
                     request_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.ExamineStorageRequest.FromString,
                     response_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.Ailments.SerializeToString,
+            ),
+            'Probe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Probe,
+                    request_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.ProbeRequest.FromString,
+                    response_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.ProbeResponse.SerializeToString,
             ),
             'ListTraces': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTraces,
@@ -1193,6 +1209,33 @@ class Node:
             '/trilith.node.v1.Node/ExamineStorage',
             replication_dot_rpc_dot_v1_dot_node__pb2.ExamineStorageRequest.SerializeToString,
             replication_dot_rpc_dot_v1_dot_node__pb2.Ailments.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Probe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trilith.node.v1.Node/Probe',
+            replication_dot_rpc_dot_v1_dot_node__pb2.ProbeRequest.SerializeToString,
+            replication_dot_rpc_dot_v1_dot_node__pb2.ProbeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,73 @@
+"""Pods of dead nodes run elsewhere, with their volumes. The leader's work."""
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from csi.failover.acting import Actor
+from csi.failover.deciding import Mark, Policy, Sighting, Welcome, choose_steps
+from csi.failover.lookout import Lookout
+from csi.failover.scene import Scene
+from replication.clock import Clock
+from replication.control.control import Control
+from replication.errors import TrilithError
+from replication.kubernetes.client import Client
+
+PERIOD_SECONDS = 1.5  # between two rounds
+STAGES = 4  # mark, fence, free, retire
+
+log = logging.getLogger(__name__)
+
+
+class FailOver:
+    """`run` works until it is told to stop; whoever leads next goes on with what is marked."""
+
+    def __init__(self, client: Client, control: Control, clock: Clock, policy: Policy) -> None:
+        self._control = control
+        self._clock = clock
+        self._policy = policy
+        self._lookout = Lookout(control.nodes, clock)
+        self._scene = Scene(client, control, clock)
+        self._actor = Actor(client, control)
+        self._marked = clock.now() - policy.pace_seconds
+        self._held = ""
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self.step()
+            stop.wait(PERIOD_SECONDS)
+        self._scene.close()
+
+    def step(self) -> bool:
+        """One round of questions, and what follows from it; whether anything did."""
+        try:
+            sightings = self._lookout.look()
+            acted = False
+            for _ in range(STAGES):  # what is done now need not wait for the next round to be gone on from
+                if not self._act(sightings):
+                    break
+                acted = True
+        except TrilithError as error:
+            log.warning("fail-over: not now: %s", error)
+            return False
+        return acted
+
+    def _act(self, sightings: Mapping[str, Sighting]) -> bool:
+        """Whether there was something to do, and all of it was done."""
+        views = self._scene.view(sightings)
+        since = self._clock.now() - self._marked
+        plan = choose_steps(views, len(sightings), self._policy, since)
+        self._tell_held(plan.held)
+        if any(isinstance(step, Mark) for step in plan.steps):
+            self._marked = self._clock.now()
+        done = self._actor.do(plan.steps)
+        for step in plan.steps:
+            if isinstance(step, Welcome):
+                self._actor.forget(step.node)
+        return done and bool(plan.steps)
+
+    def _tell_held(self, held: str) -> None:
+        """Once, when it begins."""
+        if held and held != self._held:
+            log.warning("fail-over: nothing is begun: %s", held)
+        self._held = held

@@ -1,0 +1,96 @@
+"""Rounds of questions: who answers us, and whom the peers hear."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from csi.failover.deciding import Sighting
+from replication.clock import Clock
+from replication.control.nodes import Nodes
+from replication.control.parallel import ask_all
+from replication.errors import TrilithError, Unavailable
+from replication.model import Node, Peer, PeerState, PeerVerdict
+
+ROUND_SECONDS = 4.0  # that a round may take: longer than an agent waits for its peers
+PEERS_ASKED = 3  # about each node
+
+Answers = Mapping[str, tuple[PeerVerdict, ...] | TrilithError]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is to be asked about whom: by asker."""
+
+    peers: Mapping[str, tuple[Peer, ...]]
+
+
+class Lookout:
+    """Knows since when each node is silent, as long as it runs."""
+
+    def __init__(self, nodes: Nodes, clock: Clock) -> None:
+        self._nodes = nodes
+        self._clock = clock
+        self._answering: frozenset[str] | None = None  # in the last round; None: there was none
+        self._silent_since: dict[str, float] = {}
+
+    def look(self) -> dict[str, Sighting]:
+        """One round, by node."""
+        nodes = self._nodes.list()
+        names = frozenset(node.name for node in nodes)
+        watch = choose_watch(nodes, names if self._answering is None else self._answering)
+        calls = {name: partial(self._probe, name, peers) for name, peers in watch.peers.items()}
+        now = self._clock.now()
+        answers = ask_all(calls, ROUND_SECONDS)
+        self._answering = frozenset(name for name in names if is_answer(answers[name]))
+        return {name: self._sight(name, answers, now) for name in names}
+
+    def _probe(self, name: str, peers: tuple[Peer, ...]) -> tuple[PeerVerdict, ...]:
+        return self._nodes.to(name).probe(peers)
+
+    def _sight(self, name: str, answers: Answers, began: float) -> Sighting:
+        seen = judge(name, answers)
+        if not seen.silent:
+            self._silent_since.pop(name, None)
+            return seen
+        since = self._silent_since.setdefault(name, began)
+        silent_seconds = self._clock.now() - since
+        return Sighting(name, seen.answers_us, seen.heard_by, seen.missed_by, silent_seconds)
+
+
+def choose_watch(nodes: Iterable[Node], answering: frozenset[str]) -> Watch:
+    """About each node, the next few in a ring that answered last time; all are asked something."""
+    ring = sorted(nodes, key=lambda node: node.name)
+    askers = [index for index, node in enumerate(ring) if node.name in answering]
+    peers: dict[str, list[Peer]] = {node.name: [] for node in ring}
+    for index, node in enumerate(ring):
+        for asker in _next_in_ring(askers, index):
+            peers[ring[asker].name].append(Peer(node.name, node.address, node.data_address))
+    return Watch({name: tuple(found) for name, found in peers.items()})
+
+
+def _next_in_ring(askers: list[int], index: int) -> list[int]:
+    start = bisect_right(askers, index)
+    around = askers[start : start + PEERS_ASKED] + askers[:PEERS_ASKED]
+    return [asker for asker in dict.fromkeys(around) if asker != index][:PEERS_ASKED]
+
+
+def judge(name: str, answers: Answers) -> Sighting:
+    """An agent that refuses to say, or does not know the question, is alive all the same."""
+    said = [
+        (asker, verdict.state)
+        for asker, found in answers.items()
+        if not isinstance(found, TrilithError)
+        for verdict in found
+        if verdict.name == name
+    ]
+    return Sighting(
+        name,
+        answers_us=is_answer(answers[name]),
+        heard_by=frozenset(asker for asker, state in said if state is PeerState.ANSWERS),
+        missed_by=frozenset(asker for asker, state in said if state is PeerState.SILENT),
+    )
+
+
+def is_answer(found: object) -> bool:
+    return not isinstance(found, Unavailable)

@@ -1,0 +1,145 @@
+"""The nodes that matter, put together from sightings, records, and what Kubernetes says."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from csi.failover.deciding import Kubelet, NodeView, Pod, Sighting, VolumeThere
+from csi.failover.objects import (
+    ATTACHMENTS,
+    LEASES,
+    NODES,
+    OVER,
+    PODS,
+    VOLUMES,
+    Attached,
+    KubernetesNode,
+    parse_attachment,
+    parse_lease,
+    parse_node,
+    parse_pod,
+)
+from replication.clock import Clock
+from replication.control.control import Control
+from replication.errors import NotFound, TrilithError
+from replication.kubernetes.client import Client
+from replication.kubernetes.watched import Watched
+from replication.model import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class PersistentVolume:
+    """Of ours."""
+
+    handle: str
+    claim: tuple[str, str]
+
+
+class Scene:
+    """Nodes and attachments are watched; the rest is read, of nodes that are silent or marked only."""
+
+    def __init__(self, client: Client, control: Control, clock: Clock) -> None:
+        self._client = client
+        self._control = control
+        self._clock = clock
+        self._nodes = Watched(client, NODES, parse_node, clock)
+        self._attachments = Watched(client, ATTACHMENTS, parse_attachment, clock)
+        self._leases: dict[str, tuple[str, float]] = {}  # what renewals we saw last, and since when
+
+    def close(self) -> None:
+        self._nodes.close()
+        self._attachments.close()
+
+    def view(self, sightings: Mapping[str, Sighting]) -> tuple[NodeView, ...]:
+        """Those that are silent or marked. Unavailable when Kubernetes does not answer."""
+        nodes = {entry.name: entry.get() for entry in self._nodes.list()}
+        suspects = [
+            (nodes[name], seen)
+            for name, seen in sorted(sightings.items())
+            if name in nodes and (seen.silent or nodes[name].marked)
+        ]
+        self._forget_leases({node.name for node, _ in suspects})
+        if not suspects:
+            return ()
+        attached = tuple(entry.get() for entry in self._attachments.list())
+        records = {volume.id: volume for volume in self._control.volumes.list()}
+        return tuple(self._view(node, seen, attached, records) for node, seen in suspects)
+
+    def _view(
+        self,
+        node: KubernetesNode,
+        seen: Sighting,
+        attached: Sequence[Attached],
+        records: Mapping[str, Volume],
+    ) -> NodeView:
+        there = [each for each in attached if each.node == node.name]
+        volumes = tuple(self._find_volumes(node, there, records))
+        claims = {volume.claim for volume in volumes}
+        return NodeView(
+            sighting=seen,
+            kubelet=self._ask_kubelet(node),
+            marked=node.marked,
+            out_of_service=node.out_of_service,
+            foreign=any(not each.ours for each in there),
+            leftovers=not seen.answers_us or self._has_leftovers(node.name, records),
+            volumes=volumes,
+            pods=self._find_pods(node.name, claims),
+        )
+
+    def _find_volumes(
+        self, node: KubernetesNode, there: Sequence[Attached], records: Mapping[str, Volume]
+    ) -> Iterator[VolumeThere]:
+        """What is still being attached is not there yet: its record may name nobody."""
+        for each in there:
+            found = self._read_volume(each.volume) if each.ours and each.done else None
+            if found is not None:
+                record = records.get(found.handle)
+                held = record is not None and record.consumer == node.name and not record.upkeep
+                yield VolumeThere(found.handle, found.claim, held, found.handle in node.in_use)
+
+    def _read_volume(self, name: str) -> PersistentVolume | None:
+        try:
+            spec = self._client.get(f"{VOLUMES}/{quote(name, safe='')}")["spec"]
+        except NotFound:
+            return None
+        claim = spec.get("claimRef") or {}
+        return PersistentVolume(
+            spec["csi"]["volumeHandle"], (claim.get("namespace", ""), claim.get("name", ""))
+        )
+
+    def _find_pods(self, node: str, claims: set[tuple[str, str]]) -> tuple[Pod, ...]:
+        if not claims:
+            return ()
+        found = self._client.get(PODS, fieldSelector=f"spec.nodeName={node}")["items"]
+        pods = [parse_pod(each) for each in found if each["status"].get("phase") not in OVER]
+        return tuple(pod for pod in pods if any((pod.namespace, claim) in claims for claim in pod.claims))
+
+    def _ask_kubelet(self, node: KubernetesNode) -> Kubelet:
+        try:
+            lease = parse_lease(self._client.get(f"{LEASES}/{node.name}"))
+        except NotFound:
+            lease = None
+        if lease is None:
+            return Kubelet(node.ready, None)
+        now = self._clock.now()
+        renewed, since = self._leases.get(node.name, ("", now))
+        if renewed != lease.renewed:
+            since = now
+        self._leases[node.name] = lease.renewed, since
+        return Kubelet(node.ready, self._clock.wall() - lease.ends, now - since)
+
+    def _forget_leases(self, suspects: set[str]) -> None:
+        """Of a node that is well we do not see the renewals."""
+        self._leases = {name: seen for name, seen in self._leases.items() if name in suspects}
+
+    def _has_leftovers(self, node: str, records: Mapping[str, Volume]) -> bool:
+        """Whether its agent has arrays of attachments that are over."""
+        try:
+            arrays = self._control.nodes.facts(node).arrays
+        except TrilithError:
+            return True
+        return any(not _is_current(node, array.epoch, records.get(array.volume_id)) for array in arrays)
+
+
+def _is_current(node: str, epoch: int, record: Volume | None) -> bool:
+    return record is not None and (record.consumer, record.epoch) == (node, epoch)
