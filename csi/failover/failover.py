@@ -14,7 +14,7 @@ from replication.errors import TrilithError
 from replication.kubernetes.client import Client
 
 PERIOD_SECONDS = 1.5  # between two rounds
-STAGES = 4  # mark, fence, free, retire
+STAGES = 4  # of a node, without another round of questions: mark, fence, free, retire
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 class FailOver:
     """`run` works until it is told to stop; whoever leads next goes on with what is marked."""
 
-    def __init__(self, client: Client, control: Control, clock: Clock, policy: Policy) -> None:
+    def __init__(
+        self, client: Client, control: Control, clock: Clock, policy: Policy, *, stages: int = STAGES
+    ) -> None:
         self._control = control
         self._clock = clock
         self._policy = policy
+        self._stages = stages
         self._lookout = Lookout(control.nodes, clock)
         self._scene = Scene(client, control, clock)
         self._actor = Actor(client, control)
@@ -36,6 +39,9 @@ class FailOver:
         while not stop.is_set():
             self.step()
             stop.wait(PERIOD_SECONDS)
+        self.close()
+
+    def close(self) -> None:
         self._scene.close()
 
     def step(self) -> bool:
@@ -43,7 +49,9 @@ class FailOver:
         try:
             sightings = self._lookout.look()
             acted = False
-            for _ in range(STAGES):  # what is done now need not wait for the next round to be gone on from
+            for _ in range(
+                self._stages
+            ):  # what is done now need not wait for the next round to be gone on from
                 if not self._act(sightings):
                     break
                 acted = True

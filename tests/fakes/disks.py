@@ -29,6 +29,7 @@ class FakeDisks:
     more_disks: tuple[str, ...] = ()  # device paths; each as large as the first
     reserved_bytes: int = 0  # still to be wiped: for nobody to have, until a test says that it is
     silent: bool = False
+    ended: bool = False  # its agent has ended; its kernel goes on
     volatile_cache: bool = False
     suspect: set[Key] = field(default_factory=set)
     pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -90,7 +91,7 @@ class FakeDisks:
 
     def _called(self, call: str) -> None:
         self.calls.append(call)
-        if self.silent:
+        if self.silent or self.ended:
             raise Unavailable(f"node {self.name} does not answer")
 
     @property

@@ -1,0 +1,263 @@
+"""Dead nodes, on a real API server: what is written there, in which order, and what is left alone.
+
+Machines are fakes that behave, and nobody reconciles: what Kubernetes' own controllers make of it is in
+test_failover_controllers.py.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from csi.failover.deciding import Confirm, Policy
+from csi.failover.failover import FailOver
+from csi.failover.objects import ATTACHMENTS, LEASES, NODES
+from hack.kubernetes.plane import ControlPlane
+from replication.clock import SystemClock, wait_until
+from replication.kubernetes.access import read_kubeconfig
+from replication.kubernetes.client import Client
+from replication.model import Attachment
+from tests.kubernetes.conftest import ACCOUNT
+from tests.kubernetes.failover_stand import Kubelets, Stand, make_namespace, remove_all, unique
+from tests.kubernetes.patience import patiently
+
+MARK, RETIRED = (
+    "trilith.io/failed-over=trilith:NoSchedule",
+    "node.kubernetes.io/out-of-service=trilith:NoExecute",
+)
+POLICY = Policy(silence_seconds=0.2, unrenewed_seconds=1.0, pace_seconds=1.0)
+PEERS = replace(POLICY, confirm=Confirm.PEERS)
+SECONDS = 30.0
+CLOCK = SystemClock()
+
+Open = Callable[..., FailOver]
+
+
+@pytest.fixture
+def stand(admin: Client) -> Iterator[Stand]:
+    make_namespace(admin)
+    yield Stand(admin, ("a", "b", "c"))
+    patiently(lambda: remove_all(admin))
+
+
+@pytest.fixture
+def kubelets(stand: Stand) -> Iterator[Kubelets]:
+    with Kubelets(stand) as running:
+        yield running
+
+
+@pytest.fixture
+def open_failover(plane: ControlPlane, stand: Stand) -> Iterator[Open]:
+    """With the rights of the account that is installed; one after another, as leaders are."""
+    opened = []
+
+    def open_one(policy: Policy = POLICY, stages: int = 4) -> FailOver:
+        client = Client(read_kubeconfig(plane.kubeconfig(ACCOUNT)))
+        opened.append((client, FailOver(client, stand.control, CLOCK, policy, stages=stages)))
+        return opened[-1][1]
+
+    yield open_one
+    for client, failover in opened:
+        failover.close()
+        client.close()
+
+
+def step_until(failover: FailOver, condition: Callable[[], bool], what: str) -> None:
+    def is_so() -> bool:
+        failover.step()
+        return condition()
+
+    wait_until(is_so, what, timeout=SECONDS, clock=CLOCK)
+
+
+def die(stand: Stand, kubelets: Kubelets, node: str) -> None:
+    """Its power goes: the machine is silent, and its kubelet renews nothing."""
+    stand.fakes.node(node).silent = True
+    kubelets.alive.discard(node)
+
+
+def test_a_dead_nodes_pods_are_freed_of_fenced_volumes(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    volume, elsewhere = stand.attach("data", "a"), stand.attach("other", "b")
+    stand.run_pod("db-0", "a", "data")
+    stand.run_pod("plain", "a")
+    stand.run_pod("apart", "b", "other")
+    foreign = "kubernetes.io/csi/csi.example.com^x"
+    stand.tell("a", unique(volume), foreign)
+    failover = open_failover()
+    failover.step()
+    assert stand.list_pods() == {"db-0": False, "plain": False, "apart": False}
+    die(stand, kubelets, "a")
+    stand.tell("a", unique(volume), foreign, ready="Unknown")
+    step_until(failover, lambda: RETIRED in stand.read_taints("a"), "a is retired")
+    assert stand.list_pods() == {"plain": False, "apart": False}
+    assert stand.read_in_use("a") == [foreign]
+    assert stand.read_taints("a") == {MARK, RETIRED}
+    fenced = stand.control.volumes.get(volume.id)
+    assert (fenced.attachment, fenced.consumer) == (Attachment.DETACHED, None)
+    assert stand.control.volumes.get(elsewhere.id).consumer == "b"
+    assert stand.list_events("a") == ["given-up", "freed"]
+
+
+def test_the_node_that_returns_is_used_again_by_itself(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    volume = stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    taint = {"key": "mine", "value": "trilith", "effect": "NoSchedule"}
+    stand.admin.patch(f"{NODES}/a", [{"op": "add", "path": "/spec/taints", "value": [taint]}])
+    failover = open_failover()
+    failover.step()
+    die(stand, kubelets, "a")
+    stand.tell("a", unique(volume), ready="Unknown")
+    step_until(failover, lambda: stand.list_pods() == {}, "the pod is freed")
+    stand.admin.delete(f"{ATTACHMENTS}/csi-pvc-data")
+    stand.fakes.node("a").silent = False
+    kubelets.alive.add("a")
+    stand.tell("a")
+    failover.step()
+    assert MARK in stand.read_taints("a"), "its array of an epoch that is over is there still"
+    stand.fakes.node("a").boot()
+    step_until(failover, lambda: MARK not in stand.read_taints("a"), "a is welcome")
+    assert stand.read_taints("a") == {"mine=trilith:NoSchedule"}
+    assert stand.list_events("a")[-1] == "welcome"
+
+
+def test_volumes_of_other_drivers_keep_the_node_in_service(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    stand.attach("data", "a")
+    stand.make_attachment("theirs", "a", "csi.example.com")
+    stand.run_pod("db-0", "a", "data")
+    failover = open_failover()
+    failover.step()
+    die(stand, kubelets, "a")
+    stand.tell("a", ready="Unknown")
+    step_until(failover, lambda: stand.list_pods() == {}, "the pod is freed")
+    failover.step()
+    assert stand.read_taints("a") == {MARK}
+
+
+def test_without_the_lease_nothing_happens_unless_the_peers_word_stands(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    """The machine is cut off from us and its peers, and its kubelet is well."""
+    stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    careful = open_failover()
+    careful.step()
+    stand.fakes.node("a").silent = True
+    assert "a" in kubelets.alive
+    for _ in range(4):
+        careful.step()
+    assert stand.read_taints("a") == set()
+    quick = open_failover(PEERS)
+    step_until(quick, lambda: stand.list_pods() == {}, "the pod is freed")
+    assert stand.read_taints("a") == {MARK}
+
+
+def test_a_node_that_a_peer_hears_is_left_alone(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    """Its agent has ended, and its kubelet; the machine and what it writes go on."""
+    stand.attach("data", "a")
+    failover = open_failover(PEERS)
+    failover.step()
+    kubelets.alive.discard("a")
+    stand.fakes.node("a").ended = True
+    for _ in range(4):
+        failover.step()
+    assert stand.read_taints("a") == set()
+
+
+def test_a_new_leader_goes_on_where_the_old_one_ended(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    """It was killed after the fence: the record is all that is left of it, and the mark."""
+    volume = stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    first = open_failover(stages=1)
+    first.step()
+    die(stand, kubelets, "a")
+    stand.tell("a", unique(volume), ready="Unknown")
+    step_until(first, lambda: stand.control.volumes.get(volume.id).consumer is None, "fenced")
+    assert stand.list_pods() == {"db-0": False}
+    second = open_failover()
+    step_until(second, lambda: stand.list_pods() == {}, "the pod is freed")
+    assert stand.read_in_use("a") == []
+
+
+def test_a_node_that_returns_in_the_middle_is_freed_by_its_own_kubelet(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    volume = stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    failover = open_failover(stages=1)
+    failover.step()
+    die(stand, kubelets, "a")
+    step_until(failover, lambda: stand.control.volumes.get(volume.id).consumer is None, "fenced")
+    stand.fakes.node("a").boot()
+    stand.fakes.node("a").silent = False
+    kubelets.alive.add("a")
+    stand.tell("a", unique(volume))
+    step_until(failover, lambda: stand.list_pods() == {"db-0": True}, "the pod is being deleted")
+    assert stand.read_in_use("a") == [unique(volume)]
+
+
+def test_a_volume_whose_only_copy_is_there_keeps_its_pod(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    alone = stand.attach("alone", "a", replicas=1)
+    stand.attach("data", "a")
+    stand.run_pod("single", "a", "alone")
+    stand.run_pod("db-0", "a", "data")
+    stand.run_pod("both", "a", "alone", "data")
+    failover = open_failover()
+    failover.step()
+    die(stand, kubelets, "a")
+    step_until(failover, lambda: "db-0" not in stand.list_pods(), "the pod is freed")
+    for _ in range(3):
+        failover.step()
+    assert stand.list_pods() == {"single": False, "both": False}
+    assert stand.control.volumes.get(alone.id).consumer == "a"
+    assert stand.list_events("a").count("failover-waits") == 1
+
+
+def test_when_most_are_silent_nobody_is_given_up(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    failover = open_failover(PEERS)
+    failover.step()
+    for node in ("a", "b"):
+        die(stand, kubelets, node)
+    for _ in range(4):
+        failover.step()
+    assert stand.read_taints("a") == set()
+    assert stand.list_pods() == {"db-0": False}
+
+
+def test_switched_off_nobody_is_given_up(stand: Stand, kubelets: Kubelets, open_failover: Open) -> None:
+    stand.attach("data", "a")
+    failover = open_failover(replace(PEERS, enabled=False))
+    failover.step()
+    die(stand, kubelets, "a")
+    for _ in range(4):
+        failover.step()
+    assert stand.read_taints("a") == set()
+
+
+def test_a_node_without_a_lease_is_given_up_when_it_is_not_ready(stand: Stand, open_failover: Open) -> None:
+    stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    failover = open_failover()
+    failover.step()
+    stand.fakes.node("a").silent = True
+    stand.admin.delete(f"{LEASES}/a")
+    for _ in range(3):
+        failover.step()
+    assert stand.read_taints("a") == set()
+    stand.tell("a", ready="Unknown")
+    step_until(failover, lambda: stand.list_pods() == {}, "the pod is freed")
