@@ -10,7 +10,8 @@ from replication.clock import Clock
 from replication.control.nodes import Nodes
 from replication.control.parallel import ask_all
 from replication.errors import TrilithError, Unavailable
-from replication.model import Node, Peer, PeerState, PeerVerdict
+from replication.model import Node
+from replication.peer import Peer, PeerState, PeerVerdict
 
 ROUND_SECONDS = 4.0  # that a round may take: longer than an agent waits for its peers
 PEERS_ASKED = 3  # about each node

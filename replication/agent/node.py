@@ -32,8 +32,6 @@ from replication.model import (
     Confirmation,
     Limits,
     NodeFacts,
-    Peer,
-    PeerVerdict,
     Prepared,
     PrepareSpec,
     PublishSpec,
@@ -44,6 +42,7 @@ from replication.model import (
     VolumeGroup,
     VolumeUsage,
 )
+from replication.peer import Peer, PeerVerdict
 from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
 

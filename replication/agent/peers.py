@@ -15,7 +15,7 @@ from errno import ECONNREFUSED, EINPROGRESS
 
 from replication.agent.probe import Wire, echo_request, open_icmp_socket, parse_echo_reply
 from replication.clock import Clock
-from replication.model import Peer, PeerState, PeerVerdict
+from replication.peer import Peer, PeerState, PeerVerdict
 
 WAIT_SECONDS = 1.2
 QUICK_SECONDS = 0.05  # for the first answers to a request

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from replication import model
 from replication.identities import Source
+from replication.peer import Peer, PeerVerdict
 from replication.rpc.convert import from_message, to_message
 from replication.rpc.v1 import node_pb2 as pb
 from replication.rpc.wire import Stream, Wire
@@ -171,10 +172,10 @@ class NodeClient:
     def examine_storage(self) -> tuple[model.Ailment, ...]:
         return self._ailments("ExamineStorage", pb.ExamineStorageRequest())
 
-    def probe(self, peers: tuple[model.Peer, ...]) -> tuple[model.PeerVerdict, ...]:
+    def probe(self, peers: tuple[Peer, ...]) -> tuple[PeerVerdict, ...]:
         request = pb.ProbeRequest(peers=[to_message(peer, pb.Peer) for peer in peers])
         found = self._call("Probe", request).verdicts
-        return tuple(from_message(verdict, model.PeerVerdict) for verdict in found)
+        return tuple(from_message(verdict, PeerVerdict) for verdict in found)
 
     def list_traces(self) -> tuple[Trace, ...]:
         found = self._call("ListTraces", pb.ListTracesRequest()).traces

@@ -14,8 +14,6 @@ from replication.model import (
     Confirmation,
     Limits,
     NodeFacts,
-    Peer,
-    PeerVerdict,
     Prepared,
     PrepareSpec,
     PublishSpec,
@@ -26,6 +24,7 @@ from replication.model import (
     VolumeGroup,
     VolumeUsage,
 )
+from replication.peer import Peer, PeerVerdict
 from replication.traces import Trace
 from replication.tuning import Tuning
 

@@ -11,13 +11,13 @@ from replication.model import (
     AttachSpec,
     Confirmation,
     Limits,
-    Peer,
     PrepareSpec,
     PublishSpec,
     RejoinSpec,
     ReplicaSpec,
     StageSpec,
 )
+from replication.peer import Peer
 from replication.rpc.contract import NodeApi, Reports
 from replication.rpc.convert import from_message, to_message
 from replication.rpc.v1 import node_pb2 as pb

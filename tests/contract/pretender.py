@@ -6,6 +6,7 @@ from typing import Any
 
 from replication import model
 from replication.errors import TrilithError
+from replication.peer import Peer, PeerState, PeerVerdict
 from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
 
@@ -34,7 +35,7 @@ FACTS = model.NodeFacts(
 TARGET = model.Target("nqn.t", "192.0.2.1", 4420, "nqn.h", "hk", "ck")
 USAGE = model.VolumeUsage(model.AccessType.MOUNT, model.GIB, 1, 2, 3, 4, 5)
 AILMENT = model.Ailment(model.AilmentKind.DEGRADED, "ReplicaLost", "replica r1 on node b does not answer")
-VERDICT = model.PeerVerdict("b", model.PeerState.SILENT)
+VERDICT = PeerVerdict("b", PeerState.SILENT)
 TRACE = Trace(TraceKind.LOGICAL_VOLUME, "tri-1/v1_r0", "v1", "r0", 3, written=True)
 PREPARED = model.Prepared(REPLICA, "b1", TARGET)
 
@@ -169,7 +170,7 @@ class Pretender:
         self._note("examine_storage")
         return (AILMENT,)
 
-    def probe(self, peers: tuple[model.Peer, ...]) -> tuple[model.PeerVerdict, ...]:
+    def probe(self, peers: tuple[Peer, ...]) -> tuple[PeerVerdict, ...]:
         self._note("probe", peers)
         return (VERDICT,)
 

@@ -10,6 +10,7 @@ import pytest
 from replication import errors, model
 from replication.clock import SystemClock, wait_until
 from replication.errors import Conflict, TimedOut, TrilithError, Unavailable
+from replication.peer import Peer
 from replication.pki import CertificateAuthority, Identity, Role
 from replication.rpc.client import NodeClient
 from replication.rpc.contract import NodeApi
@@ -77,7 +78,7 @@ CALLS: list[tuple[tuple[Any, ...], object]] = [
     (("expand_staged", "v1", "/pod", 2**40), 2**40),
     (("examine_volume", "v1", ("/stage", "/pod")), (AILMENT,)),
     (("examine_storage",), (AILMENT,)),
-    (("probe", (model.Peer("b", "b:1", "192.0.2.1"), model.Peer("c", "c:1", "192.0.2.2"))), (VERDICT,)),
+    (("probe", (Peer("b", "b:1", "192.0.2.1"), Peer("c", "c:1", "192.0.2.2"))), (VERDICT,)),
     (("list_traces",), (TRACE,)),
     (("remove_trace", TRACE), None),
 ]

@@ -14,7 +14,7 @@ from replication.errors import (
     StaleEpoch,
     Unavailable,
 )
-from replication.model import GIB, Disk, ReplicaFacts, ReplicaSpec, VolumeGroup
+from replication.model import GIB, Ailment, Disk, ReplicaFacts, ReplicaSpec, VolumeGroup
 from tests.fakes.arrays import FakeArray, FakeExport
 
 Key = tuple[str, str]  # volume, replica
@@ -31,6 +31,7 @@ class FakeDisks:
     silent: bool = False
     ended: bool = False  # its agent has ended; its kernel goes on
     volatile_cache: bool = False
+    ailments: tuple[Ailment, ...] = ()
     suspect: set[Key] = field(default_factory=set)
     pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
     replicas: dict[Key, ReplicaFacts] = field(default_factory=dict)
@@ -54,6 +55,10 @@ class FakeDisks:
         if any(facts.volume_group in groups for facts in self.replicas.values()):
             raise FailedPrecondition(f"pool {pool} on {self.name} holds replicas")
         self.pools.pop(pool, None)
+
+    def examine_storage(self) -> tuple[Ailment, ...]:
+        self._called("examine_storage")
+        return self.ailments
 
     def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:
         self._called("ensure_replica")

@@ -36,9 +36,6 @@ from replication.model import (
     MemberReport,
     Node,
     NodeFacts,
-    Peer,
-    PeerState,
-    PeerVerdict,
     Prepared,
     PrepareSpec,
     PublishSpec,
@@ -47,6 +44,7 @@ from replication.model import (
     Target,
     VolumeUsage,
 )
+from replication.peer import Peer, PeerState, PeerVerdict
 from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
 from tests.fakes.arrays import WATCH_POLL, FakeArray, FakeExport, FakeReports, confirmed_health, is_local
@@ -63,7 +61,6 @@ class FakeNode(FakeDisks):
     deaf: bool = False
     staged: dict[Key, StageSpec] = field(default_factory=dict)  # (volume, path)
     published: dict[Key, PublishSpec] = field(default_factory=dict)
-    ailments: tuple[Ailment, ...] = ()  # of its storage
     has_workloads: bool = True
     watch_poll: float = WATCH_POLL
     limits: dict[str, Limits] = field(default_factory=dict)
@@ -270,10 +267,6 @@ class FakeNode(FakeDisks):
         self._called("examine_volume")
         ailing = [m for m in self._local(volume_id).members.values() if m.health is not MemberHealth.GOOD]
         return tuple(Ailment(AilmentKind.DEGRADED, "ReplicaLost", f"replica {m.replica_id}") for m in ailing)
-
-    def examine_storage(self) -> tuple[Ailment, ...]:
-        self._called("examine_storage")
-        return self.ailments
 
     def probe(self, peers: tuple[Peer, ...]) -> tuple[PeerVerdict, ...]:
         """Nodes that answer control answer each other; `deaf` hears none of them."""

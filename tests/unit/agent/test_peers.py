@@ -9,7 +9,7 @@ import pytest
 
 from replication.agent.peers import Peers
 from replication.clock import SystemClock
-from replication.model import Peer, PeerState
+from replication.peer import Peer, PeerState
 from tests.unit.agent.test_probe import FakeWire
 
 ECHOES = Peer("echoes", "nowhere:1", "192.0.2.1")

@@ -7,7 +7,8 @@ from csi.failover.lookout import PEERS_ASKED, Lookout, choose_watch, judge
 from replication.control.control import build_control
 from replication.control.store.memory import MemoryStore
 from replication.errors import TrilithError, Unauthenticated, Unavailable
-from replication.model import Node, PeerState, PeerVerdict
+from replication.model import Node
+from replication.peer import PeerState, PeerVerdict
 from tests.fakes.clock import HandClock
 from tests.fakes.node import FakeCluster
 
