@@ -55,6 +55,7 @@ class Known:
 
     def __init__(self, client: Client, namespace: str, clock: Clock) -> None:
         """Of pools in `namespace`: elsewhere there are none."""
+        self._namespace = namespace
         pools = f"/apis/trilith.io/v1alpha1/namespaces/{namespace}/storagepools"
         self._classes = Watched(client, CLASSES, parse_class, clock)
         self._pools = Watched(client, pools, parse_pool, clock)
@@ -80,7 +81,7 @@ class Known:
         return choose_default(entry.get() for entry in self._classes.list())
 
     def find_pool(self, name: str) -> KnownPool | None:
-        found = self._pools.find(name)
+        found = self._pools.find(f"{self._namespace}/{name}")
         return found.get() if found else None
 
     def list_disk_pools(self) -> tuple[KnownDiskPool, ...]:
