@@ -56,7 +56,7 @@ check: lint type unit check-generated ## lint, type, unit and check-generated: n
 
 .PHONY: test
 test: setup check mutants e2e ## check, mutants, e2e, then the tests on real kernels in QEMU machines (root)
-	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=0 --durations-min=5 $(LAB_TESTS))
+	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long and not more" --durations=0 --durations-min=5 $(LAB_TESTS))
 
 .PHONY: e2e
 e2e: ## the tests on a real Kubernetes API server: its first build takes minutes; no root (Go)
@@ -77,8 +77,8 @@ mutants: setup-check ## mistakes made on purpose in the product: does the suite 
 	$(call timed,mutants,$(PYTHON) -m tests.mutants.hunt)
 
 .PHONY: test-long
-test-long: setup ## the tests that are too slow for every run (root)
-	$(call timed,long tests,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=0 --durations-min=5 $(LAB_TESTS))
+test-long: setup ## all lab tests that are not in every run (root)
+	$(call timed,long tests,$(PYTHON) -m pytest -v --timeout=3600 -m "lab and (long or more)" --durations=0 --durations-min=5 $(LAB_TESTS))
 
 .PHONY: stories
 stories: setup ## the failure stories on real kernels, and the table of what they cost (root)
@@ -86,7 +86,7 @@ stories: setup ## the failure stories on real kernels, and the table of what the
 		-k "not killed_anywhere" $(STORIES))
 
 .PHONY: stories-long
-stories-long: setup ## those that are too slow for every run (root)
+stories-long: setup ## the slow ones and those with more machines (root)
 	$(call timed,long stories,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=0 --durations-min=5 $(STORIES))
 
 .PHONY: soak

@@ -86,6 +86,7 @@ def test_an_agent_killed_between_record_and_release_keeps_writes_waiting(stand: 
     stand.remove(volume)
 
 
+@pytest.mark.more
 def test_an_agent_killed_while_a_flush_waits_for_a_lost_member_ends(stand: Stand) -> None:
     """Its supervisor would wait for that with the next one, and what waits for the next one's word."""
     volume = stand.create("flushed")

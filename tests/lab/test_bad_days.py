@@ -84,6 +84,7 @@ def test_what_cannot_be_had_is_said_and_leaves_nothing(stand: Stand) -> None:
 # Nodes that do not answer
 
 
+@pytest.mark.more
 def test_a_node_silent_during_create_and_delete(stand: Stand) -> None:
     m3 = stand.machine("m3")
     cutting = Interception(stand, "ensure_replica", lambda _: m3.cut())
@@ -102,6 +103,7 @@ def test_a_node_silent_during_create_and_delete(stand: Stand) -> None:
     stand.wait_until_sound()
 
 
+@pytest.mark.more
 def test_a_node_silent_during_attach(stand: Stand) -> None:
     """A replica's: the volume starts without it. The consumer's: nothing is attached, and it can be again."""
     volume, (m1, m3) = stand.create("silent", 16 * MIB), (stand.machine("m1"), stand.machine("m3"))
@@ -229,6 +231,7 @@ def test_two_replicas_lost_one_after_the_other(stand: Stand) -> None:
     stand.remove(volume)
 
 
+@pytest.mark.more
 def test_a_replica_lost_while_another_comes_back(stand: Stand) -> None:
     """Lost just as the consumer's agent takes the other one in."""
     volume = stand.create("return")

@@ -38,6 +38,7 @@ def when(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.more
 def test_create_and_delete_killed_anywhere(stand: Stand, when: str) -> None:
     stand.kill_control()
     request = VolumeRequest("made", SIZE_BYTES, POOL)
@@ -188,6 +189,7 @@ def test_writes_wait_for_a_control_plane_that_is_dead(stand: Stand) -> None:
     stand.remove(volume)
 
 
+@pytest.mark.more
 def test_writes_go_on_without_a_control_plane_when_the_link_is_back(stand: Stand) -> None:
     """They wait while a replica cannot be reached; nothing has to be decided once it can be."""
     volume = stand.create("patient")

@@ -8,7 +8,7 @@ from hack.lab.cluster import Cluster
 from hack.lab.network import HOST_ADDRESS
 from hack.lab.site import Site
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.more]
 
 
 def test_the_demos_story_goes_as_promised(cluster: Cluster) -> None:

@@ -149,6 +149,7 @@ def test_bitmaps_are_carried_over_when_the_consumer_moves(nodes: list[Node]) -> 
     end(volume)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "victim", [pytest.param("m3", id="remote"), pytest.param("m1", id="local", marks=pytest.mark.long)]
 )

@@ -62,6 +62,7 @@ def test_a_consumer_that_was_frozen_writes_too_late(stand: Stand) -> None:
     end(stand, volume, before, after)
 
 
+@pytest.mark.more
 def test_a_consumer_cut_off_from_control_only(stand: Stand) -> None:
     """Nobody notices until a replica is lost: then writes wait for the record, and go on without an error."""
     volume = stand.create("unheard")

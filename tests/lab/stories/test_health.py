@@ -38,6 +38,7 @@ def test_an_old_copy_of_a_disk_is_copied_to_in_full(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
+@pytest.mark.more
 def test_an_old_copy_of_a_disk_is_not_what_its_own_machine_reads(stand: Stand) -> None:
     """It was put in while nobody used the volume, and the record calls that replica in sync."""
     volume = stand.create("trap")
@@ -62,6 +63,7 @@ def test_an_old_copy_of_a_disk_is_not_what_its_own_machine_reads(stand: Stand) -
     end(stand, volume, before, after, found, copied)
 
 
+@pytest.mark.more
 def test_a_volume_that_nobody_uses_is_repaired_unasked(stand: Stand) -> None:
     """It is attached by ourselves, the replica is brought back, and it is detached again."""
     volume = stand.create("idle")

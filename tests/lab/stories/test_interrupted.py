@@ -13,7 +13,7 @@ from tests.lab.stand import PATIENCE, Checked, Interception, Stand, wait_for
 from tests.lab.stories.acts import kill_agent, move
 from tests.lab.stories.told import end, tell
 
-pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
+pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3), pytest.mark.more]
 GROWN_BYTES = 192 * MIB
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault

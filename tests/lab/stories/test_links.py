@@ -8,7 +8,7 @@ from replication.clock import SystemClock
 from tests.lab.stand import Stand
 from tests.lab.stories.told import end, tell
 
-pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
+pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3), pytest.mark.more]
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 DOWN, UP = (0.5, 4.0, 1.0, 6.0, 2.0), (1.0, 3.0, 0.5)  # seconds, round and round
 BAD_FOR = 20.0  # seconds

@@ -6,7 +6,7 @@ from replication.model import MIB, ReplicaState, Volume
 from tests.lab.stand import Checked, Stand
 from tests.lab.stories.told import end, tell
 
-pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
+pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3), pytest.mark.more]
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 COPIED_BYTES = 256 * MIB  # by a rebuild that takes long enough for something to happen in it
 

@@ -14,6 +14,7 @@ LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls sile
 AWAY = 10.0  # seconds: longer than the 3 after which what is silent counts as lost
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("moves", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_stale_replica_returns_after_clean_moves(stand: Stand, moves: int) -> None:
     """What it missed under each consumer lies in different places: no bitmap may be forgotten."""
@@ -71,6 +72,7 @@ def test_a_stale_replica_returns_after_a_power_cut_of_the_consumer(stand: Stand,
     end(stand, volume, before, after)
 
 
+@pytest.mark.more
 def test_a_replica_cut_off_from_control_only(stand: Stand) -> None:
     """The consumer reaches it: it stays in sync, and is what writes go on with when another is lost."""
     volume = stand.create("unseen")
