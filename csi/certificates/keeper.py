@@ -3,12 +3,13 @@
 import logging
 import socket
 import threading
+from collections.abc import Callable
 
 from csi.certificates.authority import ensure_authority, ensure_trust
 from csi.certificates.places import DAYS, Places
 from csi.certificates.signer import Signer
 from replication.clock import Clock
-from replication.errors import TrilithError
+from replication.errors import TrilithError, Unavailable
 from replication.kubernetes.client import Client
 from replication.pki import CertificateAuthority, Identity, Role
 from replication.signing import is_due
@@ -16,7 +17,26 @@ from replication.signing import is_due
 LOOK = 60.0
 """Seconds between looks at the authority and at who is told of it: three requests each time."""
 
+START_INTERVAL = 1.0
+
 log = logging.getLogger(__name__)
+
+
+def open_keeper(client: Client, namespace: str, clock: Clock, is_over: Callable[[], bool]) -> "Keeper | None":
+    """As soon as the API server answers; None when it is over before that.
+
+    FailedPrecondition when what is there is no authority.
+    """
+    told = ""
+    while not is_over():
+        try:
+            return Keeper(client, namespace, clock)
+        except Unavailable as error:
+            if str(error) != told:
+                told = str(error)
+                log.warning("waiting for the cluster's authority: %s", told)
+        clock.sleep(START_INTERVAL)
+    return None
 
 
 class Keeper:

@@ -5,10 +5,10 @@ import signal
 import sys
 import threading
 from functools import partial
-from pathlib import Path
 
 import click
 
+from csi.certificates.keeper import open_keeper
 from csi.claims import Policy
 from csi.cluster.process import Controller, Options
 from csi.endpoint import parse_endpoint
@@ -17,10 +17,10 @@ from replication.clock import SystemClock
 from replication.control.control import build_control
 from replication.control.metrics import parse_address
 from replication.control.store.kubernetes import KubernetesStore
+from replication.identities import Source
 from replication.kubernetes.access import find_access, find_namespace
 from replication.kubernetes.client import Client
 from replication.model import Node
-from replication.pki import Identity, cluster_of, read_identity
 from replication.rpc.client import NodeClient
 from replication.threads import end_with_any_thread
 
@@ -41,14 +41,6 @@ def main(*, verbose: bool) -> None:
 @main.command()
 @endpoint_option
 @click.option(
-    "--certs",
-    envvar="TRILITH_CERTS",
-    default="/etc/trilith/pki",
-    show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the control plane's certificate: ca.crt, tls.crt, tls.key.",
-)
-@click.option(
     "--web",
     metavar="HOST:PORT",
     default="0.0.0.0:9810",
@@ -64,32 +56,35 @@ def main(*, verbose: bool) -> None:
     help="Which claims are met, beside generic ephemeral volumes.",
 )
 @report_errors
-def run(endpoint: str, certs: Path, web: str, namespace: str | None, claims: str) -> None:
+def run(endpoint: str, web: str, namespace: str | None, claims: str) -> None:
     """Serve CSI, record failures, and, while leader, repair and reconcile, until SIGTERM.
 
-    Any number may run; records are in Kubernetes.
+    Any number may run; records are in Kubernetes, and so is the authority that certificates are of.
     """
     end_with_any_thread()
     place = namespace or find_namespace()
     options = Options(parse_endpoint(endpoint), parse_address(web), place, Policy(claims))
-    _run(read_identity(certs), options)
+    _run(options)
 
 
-def _run(identity: Identity, options: Options) -> None:
-    clock, cluster = SystemClock(), cluster_of(identity.certificate_pem)
-    client = Client(find_access())
-    store = KubernetesStore(client, cluster, clock, options.namespace)
-    controller = Controller(build_control(store, partial(_connect, identity), clock), client, clock, options)
+def _run(options: Options) -> None:
+    clock, client = SystemClock(), Client(find_access())
     stop = threading.Event()  # safe in a handler, because this thread never waits for it
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log.info("cluster %s: serving, web at port %d", cluster, controller.web.port)
+    keeper = open_keeper(client, options.namespace, clock, stop.is_set)
+    if keeper is None:
+        return
+    store = KubernetesStore(client, keeper.cluster_id, clock, options.namespace)
+    control = build_control(store, partial(_connect, keeper.read_control), clock)
+    controller = Controller(control, client, clock, options, [("certificates", keeper.run)])
+    log.info("cluster %s: serving, web at port %d", keeper.cluster_id, controller.web.port)
     controller.run(stop)
     store.close()
 
 
-def _connect(identity: Identity, node: Node) -> NodeClient:
-    return NodeClient(node, identity)
+def _connect(source: Source, node: Node) -> NodeClient:
+    return NodeClient(node, source)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ the operator's work.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -46,8 +46,17 @@ class Options:
 class Controller:
     """One replica of the control plane."""
 
-    def __init__(self, control: Control, client: Client, clock: Clock, options: Options) -> None:
+    def __init__(
+        self,
+        control: Control,
+        client: Client,
+        clock: Clock,
+        options: Options,
+        parts: Iterable[tuple[str, Run]] = (),
+    ) -> None:
+        """`parts` are run besides, in every replica."""
         self._control = control
+        self._parts = tuple(parts)
         self._client = client
         self._options = options
         self._leadership = Leadership(client, options.namespace, clock, options.lease_seconds)
@@ -77,6 +86,7 @@ class Controller:
         """What every replica does; `_lead` is what only the leader does."""
         yield "web", self.web.run
         yield "hearing", self.reconciler.hear
+        yield from self._parts
         yield "leadership", lambda stop: self._leadership.run(stop, self._lead)
 
     def _lead(self, over: threading.Event) -> None:

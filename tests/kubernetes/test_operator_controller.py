@@ -8,13 +8,14 @@ import pytest
 
 from csi.claims import Policy
 from csi.v1 import csi_pb2, csi_pb2_grpc
+from hack.kubernetes.pki import Pair, make_kubeconfig
 from hack.kubernetes.plane import ControlPlane
-from replication.cli.main import main as trilith
 from replication.clock import wait_until
 from replication.control.volumes import VolumeRequest
 from replication.kubernetes.client import Client
 from replication.model import GIB, MemberHealth, ReplicaState
 from tests.fakes.node import FakeCluster
+from tests.kubernetes.conftest import ACCOUNT
 from tests.kubernetes.controllers import Replica, running
 from tests.kubernetes.patience import CLOCK, wait_for
 from tests.unit.cli.process import Process
@@ -128,11 +129,9 @@ def claim(name: str, annotations: dict[str, str]) -> dict[str, object]:
 def test_it_runs_as_a_process_and_ends_when_it_is_told(
     plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state, socket = tmp_path / "state", tmp_path / "csi.sock"
-    with pytest.raises(SystemExit, match="0"):
-        trilith(["--state", str(state), "cluster", "init"])
-    monkeypatch.setenv("KUBECONFIG", str(plane.admin_kubeconfig))
-    words = ("--endpoint", f"unix://{socket}", "--certs", str(state / "pki"), "--web", "127.0.0.1:0")
+    socket = tmp_path / "csi.sock"
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig(ACCOUNT)))
+    words = ("--endpoint", f"unix://{socket}", "--web", "127.0.0.1:0")
     process = Process(tmp_path / "log", "csi.cluster.main", "run", *words)
     try:
         wait_until(lambda: "leading" in process.said, "a leader", timeout=90, clock=CLOCK)
@@ -143,3 +142,15 @@ def test_it_runs_as_a_process_and_ends_when_it_is_told(
     finally:
         assert process.end() == 0
     assert "leading no more" in process.said
+
+
+def test_it_waits_for_an_api_server_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And ends when it is told so while it waits."""
+    config = make_kubeconfig("http://127.0.0.1:1", b"", Pair(b"", b""))
+    (tmp_path / "config").write_text(config)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    words = ("--endpoint", f"unix://{tmp_path / 'csi.sock'}", "--web", "127.0.0.1:0")
+    process = Process(tmp_path / "log", "csi.cluster.main", "run", *words)
+    said = "waiting for the cluster's authority"
+    wait_until(lambda: said in process.said, said, timeout=90, clock=CLOCK)
+    assert process.end() == 0
