@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from replication.cli.certificate import ensure_identity, open_authority
+from replication.cli.check import check
 from replication.cli.draining import watch_drain
 from replication.cli.output import print_json, print_table
 from replication.cli.session import Asked, Session, pass_session
@@ -46,6 +47,9 @@ def add(
         print_json(node)
     else:
         click.echo(f"node {name} added")
+
+
+command.add_command(check)
 
 
 @command.command("list")

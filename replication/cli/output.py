@@ -22,6 +22,8 @@ STYLES = {
     "degraded": "yellow",
     "rebuilding": "yellow",
     "down": "red",
+    "missing": "red",
+    "warning": "yellow",
     "waiting": "bold red",
     "lost": "bold red",
 }

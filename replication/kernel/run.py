@@ -13,7 +13,7 @@ from replication.errors import CommandFailed, TimedOut, Unsupported
 
 _log = logging.getLogger(__name__)
 
-_PACKAGES = {
+PACKAGES = {
     "blkid": "util-linux",
     "blockdev": "util-linux",
     "e2fsck": "e2fsprogs",
@@ -26,6 +26,7 @@ _PACKAGES = {
     "umount": "mount",
     "xfs_growfs": "xfsprogs",
 }
+"""Of Debian, by the programs that we start."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _stuck: list[subprocess.Popen[bytes]] = []  # killed and not gone: to be reaped when they are
@@ -91,7 +92,7 @@ def _start(argv: Sequence[str], environment: Mapping[str, str], *, feed: bool) -
             env={**_environment(), **environment},
         )
     except FileNotFoundError as error:
-        package = _PACKAGES.get(argv[0])
+        package = PACKAGES.get(argv[0])
         hint = f"; install the package {package}" if package else ""
         raise Unsupported(f"{argv[0]} is not on this machine{hint}") from error
 
