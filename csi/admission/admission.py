@@ -33,7 +33,7 @@ class Options:
 
 
 class Admission:
-    """`run` serves until it is told to stop. deploy/admission.yaml says what is asked, and where."""
+    """`run` serves until it is told to stop. The chart's admission.yaml says what is asked, and where."""
 
     def __init__(
         self,

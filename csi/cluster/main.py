@@ -8,6 +8,9 @@ from functools import partial
 
 import click
 
+from csi.admission.admission import Admission
+from csi.admission.admission import Options as AdmissionOptions
+from csi.admission.server import ANYWHERE
 from csi.certificates.keeper import open_keeper
 from csi.claims import Policy
 from csi.cluster.process import Controller, Options
@@ -17,6 +20,7 @@ from replication.clock import SystemClock
 from replication.control.control import build_control
 from replication.control.metrics import parse_address
 from replication.control.store.kubernetes import KubernetesStore
+from replication.errors import FailedPrecondition
 from replication.identities import Source
 from replication.kubernetes.access import find_access, find_namespace
 from replication.kubernetes.client import Client
@@ -47,6 +51,13 @@ def main(*, verbose: bool) -> None:
     show_default=True,
     help="Where /metrics, /healthz and /readyz are served.",
 )
+@click.option(
+    "--webhook-port",
+    type=click.IntRange(0, 65535),
+    default=9443,
+    show_default=True,
+    help="Where the API server asks before it writes; 0: any port.",
+)
 @click.option("--namespace", help="Of this installation; by default the pod's own.")
 @click.option(
     "--claims",
@@ -56,7 +67,7 @@ def main(*, verbose: bool) -> None:
     help="Which claims are met, beside generic ephemeral volumes.",
 )
 @report_errors
-def run(endpoint: str, web: str, namespace: str | None, claims: str) -> None:
+def run(endpoint: str, web: str, webhook_port: int, namespace: str | None, claims: str) -> None:
     """Serve CSI, record failures, and, while leader, repair and reconcile, until SIGTERM.
 
     Any number may run; records are in Kubernetes, and so is the authority that certificates are of.
@@ -64,11 +75,12 @@ def run(endpoint: str, web: str, namespace: str | None, claims: str) -> None:
     end_with_any_thread()
     place = namespace or find_namespace()
     options = Options(parse_endpoint(endpoint), parse_address(web), place, Policy(claims))
-    _run(options)
+    _run(options, webhook_port)
 
 
-def _run(options: Options) -> None:
-    clock, client = SystemClock(), Client(find_access())
+def _run(options: Options, webhook_port: int) -> None:
+    clock, access = SystemClock(), find_access()
+    client = Client(access)
     stop = threading.Event()  # safe in a handler, because this thread never waits for it
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -77,7 +89,13 @@ def _run(options: Options) -> None:
         return
     store = KubernetesStore(client, keeper.cluster_id, clock, options.namespace)
     control = build_control(store, partial(_connect, keeper.read_control), clock)
-    controller = Controller(control, client, clock, options, [("certificates", keeper.run)])
+    asked = AdmissionOptions(options.namespace, options.claims, (ANYWHERE, webhook_port))
+    try:
+        admission = Admission(access, asked, control.volumes.list, keeper.read_webhook, clock)
+    except OSError as error:
+        raise FailedPrecondition(f"port {webhook_port}: cannot be listened at: {error.strerror}") from error
+    parts = [("certificates", keeper.run), ("admission", admission.run)]
+    controller = Controller(control, client, clock, options, parts)
     log.info("cluster %s: serving, web at port %d", keeper.cluster_id, controller.web.port)
     controller.run(stop)
     store.close()

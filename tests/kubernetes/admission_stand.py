@@ -5,16 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
 
 from csi.admission.admission import Admission, Options
 from csi.claims import Policy
+from hack.helm.chart import render
 from hack.kubernetes.manifests import path_of
 from hack.kubernetes.pki import Authority
 from hack.kubernetes.plane import ControlPlane
-from hack.lab.paths import REPOSITORY
 from replication.clock import SystemClock, wait_until
 from replication.errors import TrilithError
 from replication.kubernetes.access import Json, read_kubeconfig
@@ -23,13 +20,19 @@ from replication.model import Volume
 from replication.pki import Identity
 from tests.kubernetes.conftest import ACCOUNT, NAMESPACE
 
-MANIFEST = REPOSITORY / "deploy/admission.yaml"
 SHOP = "shop"
 CLAIMS = f"/api/v1/namespaces/{SHOP}/persistentvolumeclaims"
 PODS = f"/api/v1/namespaces/{SHOP}/pods"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 POOLS = f"/apis/trilith.io/v1alpha1/namespaces/{NAMESPACE}/storagepools"
 DISK_POOLS = "/apis/trilith.io/v1alpha1/diskpools"
+ADMISSION = {
+    "MutatingWebhookConfiguration",
+    "Service",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+}
 WEBHOOKS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
 EFFECTIVE_SECONDS = 30.0
 
@@ -128,8 +131,8 @@ def issue() -> Identity:
 
 @contextmanager
 def registered(admin: Client, port: int, ca_pem: bytes) -> Iterator[None]:
-    """deploy/admission.yaml, with an address instead of a Service: until it is in force, and then not."""
-    documents = [to_url(document, port, ca_pem) for document in read_manifest(MANIFEST)]
+    """As the chart has it, with an address instead of a Service: until it is in force, and then not."""
+    documents = [to_url(document, port, ca_pem) for document in list_admission()]
     for document in documents:
         admin.apply(path_of(document), document)
     try:
@@ -142,8 +145,8 @@ def registered(admin: Client, port: int, ca_pem: bytes) -> Iterator[None]:
             admin.delete(path_of(document))
 
 
-def read_manifest(path: Path) -> list[Json]:
-    return list(yaml.safe_load_all(path.read_text()))
+def list_admission() -> list[Json]:
+    return [each for each in render(hooks=False) if each["kind"] in ADMISSION]
 
 
 def to_url(document: Json, port: int, ca_pem: bytes) -> Json:

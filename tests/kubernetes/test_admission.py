@@ -1,4 +1,4 @@
-"""What a real API server is answered, and what becomes of it: with deploy/admission.yaml as it is."""
+"""What a real API server is answered, and what becomes of it: asked as the chart has it."""
 
 import re
 from collections.abc import Iterator

@@ -51,7 +51,8 @@ def test_a_failure_is_recorded_by_a_replica_that_does_not_lead(plane: ControlPla
             fakes.node("a").set_health(volume.id, replica.id, MemberHealth.LOST)
             wait_for(lambda: in_sync(second, volume.id), ["a", "c"])
             assert (first.controller.leads, second.controller.leads) == (True, False)
-            assert fakes.node("a").arrays[volume.id].members[replica.id].health is MemberHealth.DROPPED
+            array = fakes.node("a").arrays[volume.id]
+            wait_for(lambda: array.members[replica.id].health, MemberHealth.DROPPED)
 
 
 @pytest.mark.usefixtures("admin")
@@ -131,7 +132,7 @@ def test_it_runs_as_a_process_and_ends_when_it_is_told(
 ) -> None:
     socket = tmp_path / "csi.sock"
     monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig(ACCOUNT)))
-    words = ("--endpoint", f"unix://{socket}", "--web", "127.0.0.1:0")
+    words = ("--endpoint", f"unix://{socket}", "--web", "127.0.0.1:0", "--webhook-port", "0")
     process = Process(tmp_path / "log", "csi.cluster.main", "run", *words)
     try:
         wait_until(lambda: "leading" in process.said, "a leader", timeout=90, clock=CLOCK)
@@ -149,7 +150,7 @@ def test_it_waits_for_an_api_server_that_is_away(tmp_path: Path, monkeypatch: py
     config = make_kubeconfig("http://127.0.0.1:1", b"", Pair(b"", b""))
     (tmp_path / "config").write_text(config)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    words = ("--endpoint", f"unix://{tmp_path / 'csi.sock'}", "--web", "127.0.0.1:0")
+    words = ("--endpoint", f"unix://{tmp_path / 'csi.sock'}", "--web", "127.0.0.1:0", "--webhook-port", "0")
     process = Process(tmp_path / "log", "csi.cluster.main", "run", *words)
     said = "waiting for the cluster's authority"
     wait_until(lambda: said in process.said, said, timeout=90, clock=CLOCK)
