@@ -155,6 +155,31 @@ def identity(certs: Path, name: str) -> None:
     _make_asker(name, certs).wait(threading.Event())  # a signal ends it: nothing is half done
 
 
+@main.command()
+@click.option(
+    "--remove-everything", is_flag=True, help="Also all volumes with their data, and all that is recorded."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    help="Seconds until it gives up; what was done stays done.",
+)
+@report_errors
+def uninstall(timeout: float, *, remove_everything: bool) -> None:
+    """Give disks back before the chart goes: what its pre-delete hook runs.
+
+    Refused while there are volumes, unless everything is to be removed.
+    """
+    from csi.removal.removing import Removal  # noqa: PLC0415 (once in the life of a cluster)
+    from replication.kubernetes.access import find_access, find_namespace  # noqa: PLC0415
+    from replication.kubernetes.client import Client  # noqa: PLC0415
+
+    removal = Removal(Client(find_access()), find_namespace(), SystemClock())
+    removal.run(everything=remove_everything, timeout=timeout)
+
+
 def _make_asker(name: str, certs: Path) -> "Asker":
     from csi.certificates.asking import Asker  # noqa: PLC0415 (outside of Kubernetes nobody needs it)
     from csi.certificates.places import Places  # noqa: PLC0415

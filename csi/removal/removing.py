@@ -1,0 +1,144 @@
+"""Trilith taken out of a cluster, before its controllers are: they delete volumes and give disks back."""
+
+import logging
+from contextlib import suppress
+
+from csi.certificates.places import Places
+from csi.removal.planning import (
+    DRIVER,
+    DeleteClaim,
+    DeletePool,
+    LetGo,
+    Persistent,
+    Plan,
+    Scene,
+    Step,
+    make_plan,
+)
+from replication.clock import Clock
+from replication.errors import FailedPrecondition, NotFound, TimedOut
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
+
+INTERVAL = 2.0
+GROUP = "trilith.io"
+_OURS = f"/apis/{GROUP}/v1alpha1"
+_VOLUMES, _POOL_RECORDS = f"{_OURS}/volumes", f"{_OURS}/poolrecords"
+_PERSISTENT = "/api/v1/persistentvolumes"
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+log = logging.getLogger(__name__)
+
+
+class Removal:
+    """Of one installation. It may be cut short anywhere, and begun again."""
+
+    def __init__(self, client: Client, namespace: str, clock: Clock) -> None:
+        self._client = client
+        self._places = Places(namespace)
+        self._clock = clock
+        self._told: set[str] = set()
+
+    def run(self, *, everything: bool, timeout: float) -> None:
+        """FailedPrecondition while there are volumes that are to stay; TimedOut, with what is left."""
+        deadline = self._clock.now() + timeout
+        while (plan := self._look(everything=everything)).steps or plan.waits:
+            if self._clock.now() >= deadline:
+                raise TimedOut(f"not within {timeout:g} s: {'; '.join(plan.waits)}")
+            self._go_on(plan)
+            self._clock.sleep(INTERVAL)
+        if everything:
+            self._forget()
+
+    def _look(self, *, everything: bool) -> Plan:
+        plan = make_plan(read_scene(self._client), everything=everything)
+        if plan.refusal:
+            raise FailedPrecondition(plan.refusal)
+        return plan
+
+    def _go_on(self, plan: Plan) -> None:
+        """What is refused now is tried again at the next look."""
+        for wait in plan.waits:
+            if wait not in self._told:
+                log.info("waiting: %s", wait)
+                self._told.add(wait)
+        for step in plan.steps:
+            with suppress(NotFound):
+                self._take(step)
+
+    def _take(self, step: Step) -> None:
+        log.info("%s", step)
+        match step:
+            case LetGo(name):
+                change = {"op": "replace", "path": "/spec/persistentVolumeReclaimPolicy", "value": "Delete"}
+                self._client.patch(f"{_PERSISTENT}/{name}", [change])
+            case DeleteClaim(claim):
+                self._client.delete(_claim_path(claim))
+            case DeletePool(pool):
+                namespace, _, name = pool.partition("/")
+                self._client.delete(f"{_OURS}/namespaces/{namespace}/storagepools/{name}")
+
+    def _forget(self) -> None:
+        """Records and their kinds, and the authority: a new installation is another cluster."""
+        for definition in self._client.get(_DEFINITIONS)["items"]:
+            if definition["spec"]["group"] == GROUP:
+                self._client.delete(f"{_DEFINITIONS}/{definition['metadata']['name']}")
+        for path in (self._places.secret, self._places.config_map):
+            with suppress(NotFound):
+                self._client.delete(path)
+        log.info("everything is gone")
+
+
+def read_scene(client: Client) -> Scene:
+    """Kinds that are not there any more have no objects."""
+    volumes = _list(client, _VOLUMES)
+    found = [each for each in _list(client, _PERSISTENT) if _is_ours(each)]
+    return Scene(
+        volumes=tuple((each["metadata"]["name"], each["spec"]["name"]) for each in volumes),
+        persistent=tuple(_read_persistent(client, each) for each in found),
+        pools=tuple(_read_pool(each) for each in _list(client, f"{_OURS}/storagepools")),
+        pool_records=tuple(each["metadata"]["name"] for each in _list(client, _POOL_RECORDS)),
+    )
+
+
+def _list(client: Client, path: str) -> list[Json]:
+    try:
+        found: list[Json] = client.get(path)["items"]
+    except NotFound:
+        return []
+    return found
+
+
+def _is_ours(persistent: Json) -> bool:
+    return bool(persistent["spec"].get("csi", {}).get("driver") == DRIVER)
+
+
+def _read_persistent(client: Client, found: Json) -> Persistent:
+    spec, reference = found["spec"], found["spec"].get("claimRef")
+    claim = f"{reference['namespace']}/{reference['name']}" if reference else ""
+    there = _find_claim(client, claim, reference["uid"]) if reference else None
+    return Persistent(
+        name=found["metadata"]["name"],
+        volume_id=spec["csi"]["volumeHandle"],
+        claim=claim if there is not None else "",
+        retained=spec.get("persistentVolumeReclaimPolicy") != "Delete",
+        going=there is not None and "deletionTimestamp" in there["metadata"],
+    )
+
+
+def _find_claim(client: Client, claim: str, uid: str) -> Json | None:
+    """Not another one of the same name."""
+    with suppress(NotFound):
+        found = client.get(_claim_path(claim))
+        return found if found["metadata"]["uid"] == uid else None
+    return None
+
+
+def _claim_path(claim: str) -> str:
+    namespace, _, name = claim.partition("/")
+    return f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"
+
+
+def _read_pool(found: Json) -> tuple[str, bool]:
+    metadata = found["metadata"]
+    return f"{metadata['namespace']}/{metadata['name']}", "deletionTimestamp" in metadata

@@ -1,0 +1,222 @@
+"""Trilith leaves a cluster: never with somebody's data unless it was told so, and then whole."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from csi.certificates.authority import ensure_authority
+from csi.certificates.places import Places
+from csi.removal.planning import DRIVER
+from csi.removal.removing import Removal
+from hack.helm.chart import CHART, render, run_helm
+from hack.kubernetes.manifests import apply_documents
+from hack.kubernetes.plane import ControlPlane
+from replication.clock import SystemClock
+from replication.control.store.kubernetes import KubernetesStore
+from replication.control.store.resources import POOLS, VOLUMES
+from replication.errors import FailedPrecondition, NotFound, TimedOut
+from replication.kubernetes.access import Json, read_kubeconfig
+from replication.kubernetes.client import Client
+from replication.model import GIB, Phase, Pool, Replica, ReplicaState, Volume
+from tests.kubernetes.patience import CLOCK, patiently
+
+NAMESPACE = "trilith"
+STORAGE_POOLS = f"/apis/trilith.io/v1alpha1/namespaces/{NAMESPACE}/storagepools"
+PERSISTENT = "/api/v1/persistentvolumes"
+CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:trilith-uninstall"
+RULES = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"}
+
+
+class Busy(SystemClock):
+    """While it is slept, others work: what Kubernetes and our controllers would do."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self.slept = 0.0
+
+    def now(self) -> float:
+        return self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self._work()
+
+
+@pytest.fixture(scope="module")
+def own_plane() -> Iterator[ControlPlane]:
+    """Kinds are removed: nobody else may need them."""
+    with ControlPlane() as running:
+        yield running
+
+
+@pytest.fixture
+def admin(own_plane: ControlPlane) -> Iterator[Client]:
+    """Of a cluster in which Trilith was installed by helm."""
+    client = Client(read_kubeconfig(own_plane.admin_kubeconfig))
+    words = ["--install", "trilith", str(CHART), "--namespace", NAMESPACE, "--create-namespace", "--no-hooks"]
+    run_helm(["upgrade", *words], own_plane.admin_kubeconfig)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def store(admin: Client) -> Iterator[KubernetesStore]:
+    patiently(lambda: admin.get(VOLUMES))
+    cluster = ensure_authority(admin, Places(NAMESPACE), CLOCK).cluster_id
+    store = KubernetesStore(admin, cluster, CLOCK, NAMESPACE)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def removal(own_plane: ControlPlane, admin: Client) -> Callable[..., None]:
+    """Run as the hook of an installation with these settings, for a minute of its own time."""
+
+    def run(*settings: str, everything: bool = False, work: Callable[[], None] = lambda: None) -> None:
+        apply_documents(
+            admin, [each for each in render(*settings) if is_hook(each) and each["kind"] in RULES]
+        )
+        client = Client(read_kubeconfig(own_plane.kubeconfig(ACCOUNT)))
+        try:
+            patiently(lambda: client.get(VOLUMES))
+            Removal(client, NAMESPACE, Busy(work)).run(everything=everything, timeout=60)
+        finally:
+            client.close()
+
+    return run
+
+
+def is_hook(document: Json) -> bool:
+    return "helm.sh/hook" in document["metadata"].get("annotations", {})
+
+
+class Others:
+    """Kubernetes' controllers, csi-provisioner and the operator, one step at a time."""
+
+    def __init__(self, admin: Client, store: KubernetesStore, *, pod_ends: bool = True) -> None:
+        self._admin = admin
+        self._store = store
+        self._pod_ends = pod_ends
+        self.log: list[str] = []
+
+    def work(self) -> None:
+        if self._pod_ends:
+            self._let_go(CLAIMS)
+        self._delete_volumes()
+        self._release_pools()
+
+    def _let_go(self, path: str) -> None:
+        """Deleted and used by nobody."""
+        for each in self._admin.get(path)["items"]:
+            if "deletionTimestamp" in each["metadata"] and each["metadata"].get("finalizers"):
+                with suppress(NotFound):
+                    self._drop_finalizers(f"{path}/{each['metadata']['name']}")
+                self.log.append(f"let go {each['metadata']['name']}")
+
+    def _delete_volumes(self) -> None:
+        """Of persistent volumes that have lost their claim."""
+        claims = {each["metadata"]["uid"] for each in self._admin.get(CLAIMS)["items"]}
+        for each in self._admin.get(PERSISTENT)["items"]:
+            policy = each["spec"]["persistentVolumeReclaimPolicy"]
+            if policy == "Delete" and each["spec"]["claimRef"]["uid"] not in claims:
+                volume = each["spec"]["csi"]["volumeHandle"]
+                self._store.remove_volume(volume, self._store.get_volume(volume).version)
+                self._admin.delete(f"{PERSISTENT}/{each['metadata']['name']}")
+                with suppress(NotFound):
+                    self._drop_finalizers(f"{PERSISTENT}/{each['metadata']['name']}")
+                self.log.append(f"deleted {volume}")
+
+    def _release_pools(self) -> None:
+        for each in self._admin.get(STORAGE_POOLS)["items"]:
+            if "deletionTimestamp" in each["metadata"]:
+                name = each["metadata"]["name"]
+                self._store.remove_pool(name)
+                self._drop_finalizers(f"{STORAGE_POOLS}/{name}")
+                self.log.append(f"released {name}")
+
+    def _drop_finalizers(self, path: str) -> None:
+        self._admin.patch(path, [{"op": "remove", "path": "/metadata/finalizers"}])
+
+
+def make_pool(admin: Client, store: KubernetesStore) -> None:
+    metadata = {"name": "nvme", "finalizers": ["trilith.io/pool"]}
+    kind = {"apiVersion": "trilith.io/v1alpha1", "kind": "StoragePool"}
+    admin.create(STORAGE_POOLS, {**kind, "metadata": metadata, "spec": {"replicas": 1}})
+    store.add_pool(Pool("nvme", ("m1",), 1))
+
+
+def make_volume(admin: Client, store: KubernetesStore, policy: str = "Delete") -> None:
+    """With its claim, as csi-provisioner leaves it."""
+    replica = Replica("r0", "m1", f"trilith-{0:016x}", ReplicaState.IN_SYNC)
+    store.add_volume(Volume("v1", "pvc-1", "nvme", GIB, 1 << 16, 1, Phase.READY, (replica,), next_replica=1))
+    sizes = {"accessModes": ["ReadWriteOnce"], "volumeName": "pvc-1", "storageClassName": "trilith-nvme"}
+    spec = {**sizes, "resources": {"requests": {"storage": "1Gi"}}}
+    claim = admin.create(CLAIMS, {"metadata": {"name": "data"}, "spec": spec})
+    reference = {"namespace": "default", "name": "data", "uid": claim["metadata"]["uid"]}
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "capacity": {"storage": "1Gi"},
+        "csi": {"driver": DRIVER, "volumeHandle": "v1"},
+        "claimRef": reference,
+        "persistentVolumeReclaimPolicy": policy,
+    }
+    admin.create(PERSISTENT, {"metadata": {"name": "pvc-1"}, "spec": spec})
+
+
+def definitions(admin: Client) -> list[str]:
+    found = [each["metadata"]["name"] for each in admin.get(DEFINITIONS)["items"]]
+    return [name for name in found if name.endswith(".trilith.io")]
+
+
+def test_data_stays_until_everything_is_to_go_and_no_pod_uses_it(
+    admin: Client, store: KubernetesStore, removal: Callable[..., None]
+) -> None:
+    make_pool(admin, store)
+    make_volume(admin, store)
+    with pytest.raises(FailedPrecondition, match=r"there are volumes: pvc-1; delete them first"):
+        removal()
+    assert "deletionTimestamp" not in admin.get(f"{CLAIMS}/data")["metadata"]
+    using = Others(admin, store, pod_ends=False)
+    with pytest.raises(TimedOut, match=r"claim default/data is there as long as a pod uses it"):
+        removal("uninstall.removeEverything=true", everything=True, work=using.work)
+    assert store.get_volume("v1").volume.name == "pvc-1"
+    assert "deletionTimestamp" not in admin.get(f"{STORAGE_POOLS}/nvme")["metadata"]
+    others = Others(admin, store)
+    removal("uninstall.removeEverything=true", everything=True, work=others.work)
+    assert others.log == ["let go data", "deleted v1", "released nvme"]
+    for path in (Places(NAMESPACE).secret, f"{CLAIMS}/data", f"{PERSISTENT}/pvc-1"):
+        with pytest.raises(NotFound):
+            admin.get(path)
+    assert [each for each in definitions(admin) if not is_going(admin, each)] == []
+
+
+def is_going(admin: Client, definition: str) -> bool:
+    with suppress(NotFound):
+        return "deletionTimestamp" in admin.get(f"{DEFINITIONS}/{definition}")["metadata"]
+    return True
+
+
+def test_without_volumes_pools_give_their_disks_back_and_records_stay(
+    own_plane: ControlPlane, admin: Client, store: KubernetesStore, removal: Callable[..., None]
+) -> None:
+    """helm then runs without its hooks, whose work was done here."""
+    make_pool(admin, store)
+    others = Others(admin, store)
+    removal(work=others.work)
+    assert others.log == ["released nvme"]
+    assert admin.get(POOLS.path)["items"] == []
+    run_helm(["uninstall", "trilith", "--namespace", NAMESPACE, "--no-hooks"], own_plane.admin_kubeconfig)
+    assert len(definitions(admin)) == len(list((CHART / "files/crds").iterdir()))
+    assert admin.get(Places(NAMESPACE).secret)
+
+
+def test_a_retained_volume_is_let_go_when_everything_goes(
+    admin: Client, store: KubernetesStore, removal: Callable[..., None]
+) -> None:
+    make_volume(admin, store, policy="Retain")
+    others = Others(admin, store)
+    removal("uninstall.removeEverything=true", everything=True, work=others.work)
+    assert others.log == ["let go data", "deleted v1"]
