@@ -44,24 +44,40 @@ _HOW_TO_SET = "put that line into a file of /etc/modprobe.d and boot"
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Where control planes reach this agent.")
 @click.option("--data-address", required=True, metavar="IPV4", help="Address that replicas are exported on.")
 @click.option("--data-port", default=4420, show_default=True, help="TCP port that replicas are exported on.")
+@click.option(
+    "--flush-cgroup",
+    type=click.Path(path_type=Path),
+    help="Folder of a cgroup for the process that flushes disks; a container's runtime would wait for it "
+    "in its own.",
+)
 @click.option("--verbose", is_flag=True, help="Log every call and every program that is started, too.")
-def main(*, certs: Path, listen: str, data_address: str, data_port: int, verbose: bool) -> None:
+def main(
+    *,
+    certs: Path,
+    listen: str,
+    data_address: str,
+    data_port: int,
+    flush_cgroup: Path | None,
+    verbose: bool,
+) -> None:
     """Do on this node what the control plane of its cluster says."""
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     try:
-        serve(certs, listen, data_address, data_port)
+        serve(certs, listen, data_address, data_port, flush_cgroup)
     except TrilithError as error:
         raise click.ClickException(str(error)) from error
 
 
-def serve(certs: Path, listen: str, data_address: str, data_port: int) -> None:
+def serve(
+    certs: Path, listen: str, data_address: str, data_port: int, flush_cgroup: Path | None = None
+) -> None:
     """Until SIGTERM or SIGINT. What is assembled stays."""
     end_with_any_thread()
     source = FolderIdentity(certs)
     protect_from_memory_pressure()
     ensure_priority()
-    apart = Apart()  # before there is anything that a child must not have
+    apart = Apart(flush_cgroup)  # before there is anything that a child must not have
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, for whoever wonders
     allow_many_files()
     machine = make_machine(source(), data_address, data_port, apart)

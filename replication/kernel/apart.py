@@ -3,7 +3,7 @@
 A thread that waits in the kernel (state D) cannot be killed, and its process ends no sooner than it does.
 Whoever supervises the agent would wait for that with the next agent, and the disk perhaps for the next
 agent's word. So a child makes these calls. It has nothing open that anybody could miss, and nobody waits for
-its end.
+its end. A container's runtime would, because it is in the container's cgroup: there it is given another one.
 """
 
 import json
@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from replication.errors import KernelError, NotFound
@@ -29,12 +30,16 @@ class Apart:
     To be made before other threads, gRPC's above all: it is a fork.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cgroup: Path | None = None) -> None:
+        """`cgroup` is the folder of the child's own, which is made; where it cannot be, it stays in ours."""
+        if cgroup is not None:
+            with suppress(OSError):
+                cgroup.mkdir(exist_ok=True)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
         self.pid = os.fork()
         if self.pid == 0:
-            _serve(theirs)  # it ends with its parent, not by a signal to them both
+            _serve(theirs, cgroup)  # it ends with its parent, not by a signal to them both
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._lock = threading.Lock()
@@ -75,8 +80,11 @@ class Apart:
         return f"process {self.pid}, which flushes disks for this one, has ended"
 
 
-def _serve(requests: socket.socket) -> NoReturn:
+def _serve(requests: socket.socket, cgroup: Path | None) -> NoReturn:
     """The child: a thread for each request."""
+    if cgroup is not None:
+        with suppress(OSError):  # it stays where it is: its end is waited for, which is worse only once
+            (cgroup / "cgroup.procs").write_text(str(os.getpid()))
     _let_go_of_all_but(requests.fileno())
     try:
         while packet := requests.recv(_PACKET_BYTES):

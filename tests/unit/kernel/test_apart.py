@@ -34,6 +34,14 @@ def test_the_end_of_the_child_is_told_to_whoever_waits(tmp_path: Path) -> None:
     alone(wait_while_it_ends, tmp_path)
 
 
+def test_the_child_is_in_a_cgroup_of_its_own_where_one_is_named(tmp_path: Path) -> None:
+    alone(look_where_it_is, tmp_path)
+
+
+def test_it_works_where_no_cgroup_can_be_made(tmp_path: Path) -> None:
+    alone(ask_without_a_cgroup, tmp_path)
+
+
 def alone(scenario: Callable[[Path], None], folder: Path) -> None:
     process = get_context("spawn").Process(target=scenario, args=(folder,))
     process.start()
@@ -53,6 +61,17 @@ def ask_while_another_waits(folder: Path) -> None:
     os.close(os.open(waiting.fifo, os.O_WRONLY))
     waiting.join(10)
     assert waiting.error.startswith(f"direct access to {waiting.fifo}"), "a pipe cannot be flushed"
+
+
+def ask_without_a_cgroup(folder: Path) -> None:
+    expect_nothing_there(Apart(folder / "none" / "trilith"), folder)
+
+
+def look_where_it_is(folder: Path) -> None:
+    """A folder stands for the cgroup; what is written there, a kernel would obey."""
+    apart = Apart(folder / "trilith")
+    expect_nothing_there(apart, folder)
+    assert (folder / "trilith" / "cgroup.procs").read_text() == str(apart.pid)
 
 
 def look_at_what_is_open(_: Path) -> None:
