@@ -298,6 +298,18 @@ MUTANTS = (
         (f"{AGENT}/test_replicas.py",),
     ),
     Mutant(
+        "any pod gets the certificate of any node",
+        "csi.certificates.judging:judge",
+        mistakes.signs_for_anybody,
+        ("tests/unit/csi/certificates",),
+    ),
+    Mutant(
+        "an uninstallation takes data that nobody said to take",
+        "csi.removal.planning:make_plan",
+        mistakes.removes_unasked,
+        ("tests/unit/csi/removal",),
+    ),
+    Mutant(
         "no hold layer",
         "replication.kernel.hold:_target",
         mistakes.never_queues,

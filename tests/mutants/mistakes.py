@@ -30,6 +30,7 @@ from replication.model import (
     Versioned,
     Volume,
 )
+from replication.signing import parse_request
 
 Function = Callable[..., Any]
 
@@ -320,3 +321,14 @@ def believed_wiped(_: Function) -> Function:
         self._read(self._candidates())
 
     return doubt_free_space
+
+
+# The cluster's edge
+
+
+def signs_for_anybody(_: Function) -> Function:
+    return lambda request, _places: parse_request(request.pem)
+
+
+def removes_unasked(original: Function) -> Function:
+    return lambda scene, **_: original(scene, everything=True)
