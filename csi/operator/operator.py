@@ -32,6 +32,7 @@ from csi.operator.resources import (
 )
 from csi.operator.statuses import Statuses
 from csi.operator.storage_pools import StoragePools
+from csi.operator.volumes import VolumeStatuses
 from replication.clock import Clock
 from replication.control.control import Control
 from replication.control.survey import DESCRIBE_SECONDS, Survey
@@ -86,6 +87,7 @@ class Operator:
         self._node_grace = node_grace
         self._woken = threading.Event()
         self._survey: Survey | None = None
+        self._tell: Callable[[Survey], object] = _tell_nobody
         pods = f"/api/v1/namespaces/{namespace}/pods"
         self._watches = Watches(
             self._watch(STORAGE_POOLS, parse_storage_pool),
@@ -99,13 +101,17 @@ class Operator:
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set."""
         term = Term(self._control, self._client, self._clock, self._watches, self.wake, self._node_grace)
-        writing = threading.Thread(target=term.statuses.run, args=(stop,), name="statuses", daemon=True)
-        writing.start()
+        self._tell = term.volumes.note
+        parts = (("statuses", term.statuses.run), ("volumes", term.volumes.run))
+        threads = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in parts]
+        for thread in threads:
+            thread.start()
         while not stop.is_set():
             self._woken.clear()
             self._pass(term)
             self._wait(stop)
-        writing.join()
+        for thread in threads:
+            thread.join()
 
     def wake(self) -> None:
         """Something is different."""
@@ -114,6 +120,7 @@ class Operator:
     def note(self, survey: Survey) -> None:
         """What all nodes said just now."""
         self._survey = survey
+        self._tell(survey)
         self._woken.set()
 
     def close(self) -> None:
@@ -153,6 +160,7 @@ class Term:
         self._clock = clock
         self._watches = watches
         self.statuses = Statuses(client, clock)
+        self.volumes = VolumeStatuses(control, client, clock, self.statuses)
         chores = Chores(control, clock, wake)
         self._nodes = Nodes(control, chores, clock, node_grace)
         self._classes = Classes(client, watches.storage_classes, watches.attributes_classes)
@@ -179,6 +187,10 @@ class Term:
         )
         answers |= self._control.executor.sketch(set(nodes) - asked, DESCRIBE_SECONDS)
         return {node: _to_sight(answers.get(node), cordoned=node in cordoned) for node in nodes}
+
+
+def _tell_nobody(_: Survey) -> None:
+    """Before the first term."""
 
 
 def _to_sight(answer: NodeFacts | TrilithError | None, *, cordoned: bool) -> Sight:
