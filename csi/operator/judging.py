@@ -83,14 +83,14 @@ def _judge_unmade(pool: StoragePool, choice: Choice) -> Condition:
     return Condition(READY, False, reason, "; ".join([named, *shorten(reasons)]))
 
 
-def judge_refusal(pool: StoragePool, first: StoragePool) -> Condition | None:
-    """Why nothing is made of it at all; `first` is the oldest pool of this name."""
-    if first.uid != pool.uid:
+def judge_refusal(pool: StoragePool, namespace: str) -> Condition | None:
+    """Why nothing is made of it at all; pools are in `namespace`, so that no two have one name."""
+    if pool.namespace != namespace:
         words = (
-            f"namespace {first.namespace} has a pool {pool.name}, which is older; volumes and StorageClasses "
-            f"are of the whole cluster, so there can be one only: choose another name"
+            f"pools are in namespace {namespace}, where Trilith is: volumes and StorageClasses are of the "
+            f"whole cluster; make it there"
         )
-        return Condition(READY, False, "NameTaken", words)
+        return Condition(READY, False, "OtherNamespace", words)
     if pool.striped:
         words = (
             "disks.striped: replicas that are spread over all disks of a node are not there yet: a replica "

@@ -6,15 +6,17 @@ of the reconciler start one; nothing that a watch missed can be missed for long.
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from csi.operator.announcer import Announcer
 from csi.operator.chores import Chores
 from csi.operator.classes import Classes
 from csi.operator.disk_pools import DiskPools
+from csi.operator.guards import Guards
 from csi.operator.judging import Sight
+from csi.operator.letting_go import Ground
 from csi.operator.nodes import GRACE_SECONDS, Nodes
 from csi.operator.resources import (
     ATTRIBUTES_CLASSES,
@@ -23,15 +25,18 @@ from csi.operator.resources import (
     STORAGE_CLASSES,
     STORAGE_POOLS,
     AgentPod,
+    Budget,
+    GuardPod,
     Machine,
     StoragePool,
-    parse_agent_pod,
+    parse_budget,
     parse_machine,
     parse_object,
+    parse_pod,
     parse_storage_pool,
 )
 from csi.operator.statuses import Statuses
-from csi.operator.storage_pools import StoragePools
+from csi.operator.storage_pools import Shown, StoragePools
 from csi.operator.volumes import VolumeStatuses
 from replication.clock import Clock
 from replication.control.control import Control
@@ -57,16 +62,28 @@ class Watches:
 
     pools: Watched[StoragePool]
     machines: Watched[Machine]
-    pods: Watched[AgentPod | None]
+    pods: Watched[AgentPod | GuardPod | None]
+    budgets: Watched[Budget]
     disk_pools: Watched[Json]
     storage_classes: Watched[Json]
     attributes_classes: Watched[Json]
 
     def close(self) -> None:
-        for each in (self.pools, self.machines, self.pods, self.disk_pools):
-            each.close()
-        self.storage_classes.close()
-        self.attributes_classes.close()
+        for field in fields(self):
+            getattr(self, field.name).close()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an operator works with."""
+
+    control: Control
+    client: Client
+    clock: Clock
+    namespace: str  # where the DaemonSet is, StoragePools are, and guards go
+    node_grace: float
+    watches: Watches
+    wake: Callable[[], object]
 
 
 class Operator:
@@ -80,27 +97,16 @@ class Operator:
         namespace: str,
         node_grace: float = GRACE_SECONDS,
     ) -> None:
-        """`namespace` is where the DaemonSet is."""
-        self._control = control
-        self._client = client
         self._clock = clock
-        self._node_grace = node_grace
         self._woken = threading.Event()
         self._survey: Survey | None = None
         self._tell: Callable[[Survey], object] = _tell_nobody
-        pods = f"/api/v1/namespaces/{namespace}/pods"
-        self._watches = Watches(
-            self._watch(STORAGE_POOLS, parse_storage_pool),
-            self._watch(NODES, parse_machine),
-            self._watch(pods, parse_agent_pod),
-            self._watch(DISK_POOLS, parse_object),
-            self._watch(STORAGE_CLASSES, parse_object),
-            self._watch(ATTRIBUTES_CLASSES, parse_object),
-        )
+        watches = _make_watches(client, clock, namespace, self.wake)
+        self._around = Surroundings(control, client, clock, namespace, node_grace, watches, self.wake)
 
     def run(self, stop: threading.Event) -> None:
         """Reconcile until `stop` is set."""
-        term = Term(self._control, self._client, self._clock, self._watches, self.wake, self._node_grace)
+        term = Term(self._around)
         self._tell = term.volumes.note
         parts = (("statuses", term.statuses.run), ("volumes", term.volumes.run))
         threads = [threading.Thread(target=run, args=(stop,), name=name, daemon=True) for name, run in parts]
@@ -124,7 +130,7 @@ class Operator:
         self._woken.set()
 
     def close(self) -> None:
-        self._watches.close()
+        self._around.watches.close()
 
     def _wait(self, stop: threading.Event) -> None:
         deadline = self._clock.now() + PASS_SECONDS
@@ -132,9 +138,6 @@ class Operator:
             if self._woken.wait(LOOK_SECONDS):
                 stop.wait(SETTLE_SECONDS)
                 return
-
-    def _watch(self, path: str, parse: Callable[[Json], T]) -> Watched[T]:
-        return Watched(self._client, path, parse, self._clock, tell=self.wake)
 
     def _pass(self, term: "Term") -> None:
         try:
@@ -147,34 +150,32 @@ class Operator:
 class Term:
     """What is remembered while leader, and forgotten afterwards."""
 
-    def __init__(
-        self,
-        control: Control,
-        client: Client,
-        clock: Clock,
-        watches: Watches,
-        wake: Callable[[], object],
-        node_grace: float,
-    ) -> None:
+    def __init__(self, around: Surroundings) -> None:
+        control, client, clock, watches = around.control, around.client, around.clock, around.watches
         self._control = control
         self._clock = clock
         self._watches = watches
         self.statuses = Statuses(client, clock)
         self.volumes = VolumeStatuses(control, client, clock, self.statuses)
-        chores = Chores(control, clock, wake)
-        self._nodes = Nodes(control, chores, clock, node_grace)
-        self._classes = Classes(client, watches.storage_classes, watches.attributes_classes)
-        self._disk_pools = DiskPools(client, watches.disk_pools, self.statuses)
-        self._pools = StoragePools(control, client, chores, self.statuses, Announcer(client, clock))
+        chores = Chores(control, clock, around.wake)
+        self._nodes = Nodes(control, chores, clock, around.node_grace)
+        self._guards = Guards(client, around.namespace, watches.budgets)
+        classes = Classes(client, watches.storage_classes, watches.attributes_classes)
+        disk_pools = DiskPools(client, watches.disk_pools, self.statuses)
+        shown = Shown(classes, disk_pools, self.statuses, Announcer(client, clock))
+        self._pools = StoragePools(control, client, chores, shown, around.namespace)
 
     def reconcile(self, survey: Survey | None) -> None:
         machines = tuple(entry.get() for entry in self._watches.machines.list())
-        pods = tuple(pod for entry in self._watches.pods.list() if (pod := entry.get()) is not None)
-        self._nodes.reconcile(machines, pods)
+        pods = tuple(entry.get() for entry in self._watches.pods.list())
+        agents = tuple(pod for pod in pods if isinstance(pod, AgentPod))
+        self._nodes.reconcile(machines, agents)
         pools = tuple(entry.get() for entry in self._watches.pools.list())
         sights = self._look(survey)
         joined = tuple(machine for machine in machines if machine.name in sights)
-        self._pools.reconcile(pools, joined, sights, self._classes, self._disk_pools)
+        self._pools.reconcile(pools, joined, sights)
+        guards = tuple(pod for pod in pods if isinstance(pod, GuardPod))
+        self._guards.reconcile(joined, agents, guards, self._find_ground(sights))
 
     def _look(self, survey: Survey | None) -> dict[str, Sight]:
         """At the nodes that have joined; they are asked unless they were just now."""
@@ -187,6 +188,29 @@ class Term:
         )
         answers |= self._control.executor.sketch(set(nodes) - asked, DESCRIBE_SECONDS)
         return {node: _to_sight(answers.get(node), cordoned=node in cordoned) for node in nodes}
+
+    def _find_ground(self, sights: Mapping[str, Sight]) -> Ground:
+        volumes = self._control.volumes.list()
+        open_nodes = {name for name, sight in sights.items() if sight.facts and not sight.cordoned}
+        pools = {pool.name: frozenset(pool.nodes) & open_nodes for pool in self._control.pools.list()}
+        holders = {r.node for volume in volumes for r in volume.replicas}
+        answering = {name for name, sight in sights.items() if sight.facts}
+        return Ground(volumes, pools, frozenset(holders - answering))
+
+
+def _make_watches(client: Client, clock: Clock, namespace: str, wake: Callable[[], object]) -> Watches:
+    def watch(path: str, parse: Callable[[Json], T]) -> Watched[T]:
+        return Watched(client, path, parse, clock, tell=wake)
+
+    return Watches(
+        watch(STORAGE_POOLS, parse_storage_pool),
+        watch(NODES, parse_machine),
+        watch(f"/api/v1/namespaces/{namespace}/pods", parse_pod),
+        watch(f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets", parse_budget),
+        watch(DISK_POOLS, parse_object),
+        watch(STORAGE_CLASSES, parse_object),
+        watch(ATTRIBUTES_CLASSES, parse_object),
+    )
 
 
 def _tell_nobody(_: Survey) -> None:

@@ -16,6 +16,7 @@ ATTRIBUTES_CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 NODES = "/api/v1/nodes"
 
 DAEMON_SET, AGENT, AGENT_PORT = "trilith-node", "agent", 7443
+GUARD, WAITS = "trilith.io/guard", "trilith.io/waits-for"
 ZONE = "topology.kubernetes.io/zone"
 
 Pairs = tuple[tuple[str, str], ...]
@@ -78,6 +79,25 @@ class AgentPod:
     image: str
 
 
+@dataclass(frozen=True, slots=True)
+class GuardPod:
+    """A pod that a drain has to wait for; `ended` when it does so no more."""
+
+    name: str
+    node: str
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A PodDisruptionBudget: how many guards of a node have to stay, and for what. No node: not ours."""
+
+    name: str
+    node: str
+    least: int
+    waits: str
+
+
 def parse_storage_pool(found: Json) -> StoragePool:
     """As the API server's schema lets it be."""
     metadata, spec = found["metadata"], found.get("spec") or {}
@@ -112,6 +132,26 @@ def parse_machine(found: Json) -> Machine:
         unschedulable=bool(spec.get("unschedulable")),
         taints=frozenset(taint["key"] for taint in spec.get("taints") or ()),
     )
+
+
+def parse_pod(found: Json) -> AgentPod | GuardPod | None:
+    """None for another's."""
+    metadata, spec = found["metadata"], found["spec"]
+    if GUARD in (metadata.get("labels") or {}):
+        phase = (found.get("status") or {}).get("phase", "")
+        ended = "deletionTimestamp" in metadata or phase in {"Failed", "Succeeded"}
+        return GuardPod(metadata["name"], spec.get("nodeName", ""), ended)
+    return parse_agent_pod(found)
+
+
+def parse_budget(found: Json) -> Budget:
+    metadata = found["metadata"]
+    owners = metadata.get("ownerReferences") or ()
+    ours = GUARD in (metadata.get("labels") or {})
+    node = next((owner["name"] for owner in owners if owner["kind"] == "Node" and ours), "")
+    least = (found.get("spec") or {}).get("minAvailable")
+    waits = (metadata.get("annotations") or {}).get(WAITS, "")
+    return Budget(metadata["name"], node, least if isinstance(least, int) else -1, waits)
 
 
 def parse_agent_pod(found: Json) -> AgentPod | None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from csi.operator.announcer import Announcer
@@ -34,54 +34,57 @@ FINALIZER = "trilith.io/pool"
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What users see of pools."""
+
+    classes: Classes
+    disk_pools: DiskPools
+    statuses: Statuses
+    announcer: Announcer
+
+
 class StoragePools:
     """Of one term as leader."""
 
     def __init__(
-        self,
-        control: Control,
-        client: Client,
-        chores: Chores,
-        statuses: Statuses,
-        announcer: Announcer,
+        self, control: Control, client: Client, chores: Chores, shown: Shown, namespace: str
     ) -> None:
         """`chores` is for what takes long: nodes are asked there, never in a pass."""
         self._control = control
         self._client = client
         self._chores = chores
-        self._statuses = statuses
-        self._announcer = announcer
+        self._classes = shown.classes
+        self._disk_pools = shown.disk_pools
+        self._statuses = shown.statuses
+        self._announcer = shown.announcer
+        self._namespace = namespace
 
     def reconcile(
-        self,
-        pools: Collection[StoragePool],
-        machines: Collection[Machine],
-        sights: Mapping[str, Sight],
-        classes: Classes,
-        disk_pools: DiskPools,
+        self, pools: Collection[StoragePool], machines: Collection[Machine], sights: Mapping[str, Sight]
     ) -> None:
         """`machines` and `sights` of the nodes that have joined."""
-        first = find_first(pools)
-        refused = {pool.uid: judge_refusal(pool, first[pool.name]) for pool in pools}
+        refused = {pool.uid: judge_refusal(pool, self._namespace) for pool in pools}
         wanted = [p for p in pools if not p.deleting and refused[p.uid] is None]
+        ours = {pool.name for pool in pools if pool.namespace == self._namespace}
         facts = {node: sight.facts for node, sight in sights.items() if sight.facts is not None}
         records = {pool.name: pool for pool in self._control.pools.list()}
         choices = choose_all(wanted, machines, facts)
-        foreign = classes.reconcile(wanted)
+        foreign = self._classes.reconcile(wanted)
         for pool in wanted:
             self._keep(pool)
             made = self._take(pool, choices[pool.name], records.get(pool.name))
             records |= {pool.name: made} if made is not None else {}
-        kept = [record for name, record in records.items() if name in first]
-        disk_pools.ensure({(record.name, node) for record in kept for node in record.nodes})
+        kept = [record for name, record in records.items() if name in ours]
+        self._disk_pools.ensure({(record.name, node) for record in kept for node in record.nodes})
         for pool in wanted:
             choice, record = choices[pool.name], records.get(pool.name)
-            rooms = self._look(pool, choice, record, sights, disk_pools)
+            rooms = self._look(pool, choice, record, sights)
             self._tell(pool, choice, record, rooms, foreign.get(pool.name, ""))
         for pool in pools:
             refusal = refused[pool.uid]
             if pool.deleting:
-                self._give_back(pool, refusal, records.get(pool.name))
+                self._give_back(pool, records.get(pool.name))
             elif refusal is not None:
                 self._say(pool, refusal, {})
         self._statuses.keep((pool.path for pool in pools), "/apis/trilith.io/v1alpha1/namespaces/")
@@ -113,26 +116,16 @@ class StoragePools:
             return None
 
     def _look(
-        self,
-        pool: StoragePool,
-        choice: Choice,
-        record: Pool | None,
-        sights: Mapping[str, Sight],
-        disk_pools: DiskPools,
+        self, pool: StoragePool, choice: Choice, record: Pool | None, sights: Mapping[str, Sight]
     ) -> tuple[Room, ...]:
         """Told to DiskPools as well."""
-        nodes = record.nodes if record is not None else ()
-        rooms = tuple(
-            judge_room(
-                pool.name,
-                node,
-                self._find_sight(pool.name, node, choice, sights),
-                disk_pools.find_sizes(pool.name, node),
-            )
-            for node in nodes
-        )
-        disk_pools.tell(pool.name, rooms)
-        return rooms
+        rooms = []
+        for node in record.nodes if record is not None else ():
+            before = self._disk_pools.find_sizes(pool.name, node)
+            sight = self._find_sight(pool.name, node, choice, sights)
+            rooms.append(judge_room(pool.name, node, sight, before))
+        self._disk_pools.tell(pool.name, rooms)
+        return tuple(rooms)
 
     def _find_sight(self, pool: str, node: str, choice: Choice, sights: Mapping[str, Sight]) -> Sight:
         sight = sights.get(node, Sight(None, "it is no node of the cluster (any more)"))
@@ -154,11 +147,11 @@ class StoragePools:
         self._announcer.tell(pool, condition)
         self._statuses.offer(pool.path, dict(status), [condition], generation=pool.generation)
 
-    def _give_back(self, pool: StoragePool, refusal: Condition | None, record: Pool | None) -> None:
+    def _give_back(self, pool: StoragePool, record: Pool | None) -> None:
         """What was never made has nothing to give back."""
         if FINALIZER not in pool.finalizers:
             return
-        if record is None or (refusal is not None and refusal.reason == "NameTaken"):
+        if record is None:
             self._set_finalizers(pool, tuple(each for each in pool.finalizers if each != FINALIZER))
             return
         volumes = [v.name for v in self._control.volumes.list() if v.pool == pool.name]
@@ -184,14 +177,6 @@ class StoragePools:
         ]
         with suppress(NotFound, InvalidRequest):
             self._client.patch(pool.path, steps)
-
-
-def find_first(pools: Iterable[StoragePool]) -> dict[str, StoragePool]:
-    """By name, the oldest that has it."""
-    first: dict[str, StoragePool] = {}
-    for pool in sorted(pools, key=lambda pool: pool.age):
-        first.setdefault(pool.name, pool)
-    return first
 
 
 def _take_key(pool: str, node: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from replication.kubernetes.access import Access, Json
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 10.0
-CONNECTIONS = 16
+CONNECTIONS = 48  # kept open; a controller has some twenty watches
 MANAGER = "trilith"
 _PATCH = "application/json-patch+json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML

@@ -30,13 +30,17 @@ class Replica:
 
 @contextmanager
 def running(
-    plane: ControlPlane, fakes: FakeCluster, socket: Path, claims: Policy = Policy.ALWAYS
+    plane: ControlPlane,
+    fakes: FakeCluster,
+    socket: Path,
+    claims: Policy = Policy.ALWAYS,
+    node_grace: float = 300.0,
 ) -> Iterator[Replica]:
     """Until the block ends, as on SIGTERM."""
     client = Client(read_kubeconfig(plane.kubeconfig(ACCOUNT)))
     store = KubernetesStore(client, fakes.name, CLOCK, NAMESPACE, LOCK_SECONDS)
     control = build_control(store, fakes.connect, CLOCK)
-    options = Options(UnixEndpoint(socket), ("127.0.0.1", 0), NAMESPACE, claims, LOCK_SECONDS)
+    options = Options(UnixEndpoint(socket), ("127.0.0.1", 0), NAMESPACE, claims, LOCK_SECONDS, node_grace)
     controller, stop = Controller(control, client, CLOCK, options), threading.Event()
     thread = threading.Thread(target=controller.run, args=(stop,), name="controller")
     thread.start()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from csi.operator.resources import GUARD
 from replication.errors import AlreadyExists, NotFound
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
@@ -11,6 +12,7 @@ from tests.kubernetes.conftest import NAMESPACE
 
 NODES = "/api/v1/nodes"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+SETS = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets"
 ACCOUNTS = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
 IMAGE = "trilith.example/trilith:test"
 
@@ -20,6 +22,7 @@ class Machines:
 
     def __init__(self, admin: Client, fakes: FakeCluster) -> None:
         self._admin = admin
+        self._owner = str(admin.create(SETS, _make_set())["metadata"]["uid"])
         self.fakes = fakes
         self._count = 0
 
@@ -40,7 +43,7 @@ class Machines:
         self._count += 1
         address = f"10.0.0.{self._count}"
         pod = f"trilith-node-{self._count}"
-        self._admin.create(PODS, _make_pod(pod, name))
+        self._admin.create(PODS, _make_pod(pod, name, self._owner))
         status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
         self._admin.patch(f"{PODS}/{pod}/status", [{"op": "add", "path": "/status", "value": status}])
         return address
@@ -64,9 +67,22 @@ class Machines:
     def clear(self) -> None:
         for pod in self._admin.get(PODS)["items"]:
             self._delete(f"{PODS}/{pod['metadata']['name']}")
+        self._admin.delete(f"{SETS}/trilith-node")
         for node in self._admin.get(NODES)["items"]:
             with suppress(NotFound):
                 self._admin.delete(f"{NODES}/{node['metadata']['name']}")
+
+    def run_guards(self) -> list[str]:
+        """As kubelets do: what is bound to a node runs. Names of the nodes that have a guard."""
+        found = []
+        for pod in self._admin.get(PODS, labelSelector=GUARD)["items"]:
+            found.append(str(pod["spec"]["nodeName"]))
+            if (pod.get("status") or {}).get("phase") != "Running":
+                ready = {"type": "Ready", "status": "True"}
+                status = {"phase": "Running", "conditions": [ready]}
+                path = f"{PODS}/{pod['metadata']['name']}/status"
+                self._admin.patch(path, [{"op": "add", "path": "/status", "value": status}])
+        return sorted(found)
 
     def _delete(self, path: str) -> None:
         with suppress(NotFound):
@@ -89,12 +105,24 @@ def machines_of(admin: Client, names: list[str], zones: dict[str, str] | None = 
         machines.clear()
 
 
-def _make_pod(pod: str, node: str) -> Json:
+def _make_set() -> Json:
+    """kubectl looks it up before it leaves its pods alone."""
+    labels = {"app": "trilith-node"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "agent", "image": IMAGE}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "trilith-node"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+def _make_pod(pod: str, node: str, uid: str) -> Json:
     owner = {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
         "name": "trilith-node",
-        "uid": "11111111-1111-1111-1111-111111111111",
+        "uid": uid,
         "controller": True,
     }
     agent = {

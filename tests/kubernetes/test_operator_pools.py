@@ -29,10 +29,13 @@ READY_SECONDS = 20.0
 
 @contextmanager
 def cluster(
-    plane: ControlPlane, admin: Client, names: list[str], tmp_path: Path
+    plane: ControlPlane, admin: Client, names: list[str], tmp_path: Path, node_grace: float = 300.0
 ) -> Iterator[tuple[Machines, Replica]]:
     """A controller that leads, and nodes."""
-    with machines_of(admin, names) as machines, running(plane, machines.fakes, tmp_path / "csi") as replica:
+    with (
+        machines_of(admin, names) as machines,
+        running(plane, machines.fakes, tmp_path / "csi", node_grace=node_grace) as replica,
+    ):
         wait_until(lambda: replica.controller.leads, "a leader", timeout=60, clock=CLOCK)
         yield machines, replica
 
@@ -212,13 +215,15 @@ def test_of_two_pools_that_match_the_same_disks_the_first_has_them(
         wait_for_condition(admin, {"status": "True"}, "second")
 
 
-def test_one_name_is_one_pool_in_all_namespaces(plane: ControlPlane, admin: Client, tmp_path: Path) -> None:
+def test_a_pool_in_another_namespace_is_told_where_it_belongs(
+    plane: ControlPlane, admin: Client, tmp_path: Path
+) -> None:
     with cluster(plane, admin, ["m1"], tmp_path) as (_, replica):
         make_pool(admin, replicas=1)
         wait_for_condition(admin, {"status": "True"})
         make_pool(admin, path=OTHERS, replicas=1)
-        told = wait_for_condition(admin, {"status": "False", "reason": "NameTaken"}, path=OTHERS)
-        assert "namespace trilith has a pool nvme, which is older" in told["message"]
+        told = wait_for_condition(admin, {"status": "False", "reason": "OtherNamespace"}, path=OTHERS)
+        assert told["message"].startswith("pools are in namespace trilith, where Trilith is")
         admin.delete(f"{OTHERS}/nvme")
         wait_for(lambda: not names(admin, OTHERS), True)
         assert [pool.name for pool in replica.control.pools.list()] == ["nvme"]

@@ -72,20 +72,17 @@ def test_a_pool_that_cannot_be_made_says_what_is_missing() -> None:
 
 
 def test_what_is_refused_whole() -> None:
-    first = pool(namespace="first", uid="other")
-    assert judge_refusal(pool(), pool()) is None
+    assert judge_refusal(pool(), "trilith") is None
     for changes, reason in (
+        ({"namespace": "default"}, "OtherNamespace"),
         ({"striped": True}, "StripedUnsupported"),
         ({"name": "a.b"}, "InvalidName"),
         ({"name": "a" * 64}, "InvalidName"),
     ):
         found = pool(**changes)
-        refusal = judge_refusal(found, found)
+        refusal = judge_refusal(found, "trilith")
         assert refusal is not None
         assert refusal.reason == reason
-    taken = judge_refusal(pool(), first)
-    assert taken is not None
-    assert "namespace first has a pool nvme, which is older" in taken.message
 
 
 def test_what_keeps_a_pool_that_is_deleted() -> None:

@@ -1,0 +1,205 @@
+"""What `kubectl drain` waits for: a pod on each node that holds replicas, and a budget against its eviction.
+
+A drain leaves the pods of DaemonSets alone, and so the agent with its exports. It evicts all others, and asks
+their PodDisruptionBudgets. See docs/adr/0013.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from csi.operator.classes import MANAGED_BY
+from csi.operator.letting_go import Candidate, Ground, choose_waits
+from csi.operator.nodes import LEAVING_TAINTS
+from csi.operator.resources import GUARD, WAITS, AgentPod, Budget, GuardPod, Machine
+from csi.topology import to_segment
+from replication.control.store.resources import object_name
+from replication.errors import AlreadyExists, Conflict, NotFound
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
+from replication.kubernetes.watched import Watched
+
+LONGEST = 4096
+SLEEP = "2147483647"  # seconds, which every sleep understands
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Of one node that holds replicas."""
+
+    machine: Machine
+    image: str  # of its agent: it is there already
+    waits: str  # empty: its guard may be evicted
+
+
+class Guards:
+    """A guard that was evicted while its budget allowed it is not made again before an uncordon."""
+
+    def __init__(self, client: Client, namespace: str, budgets: Watched[Budget]) -> None:
+        self._client = client
+        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._budgets_path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
+        self._budgets = budgets
+
+    def reconcile(
+        self,
+        machines: Collection[Machine],
+        agents: Iterable[AgentPod],
+        guards: Collection[GuardPod],
+        ground: Ground,
+    ) -> None:
+        budgets = {entry.get().node: entry.get() for entry in self._budgets.list() if entry.get().node}
+        wanted = _list_wanted(machines, agents, guards, budgets, ground)
+        for budget in budgets.values():
+            if budget.node not in wanted:
+                self._remove(f"{self._budgets_path}/{budget.name}")
+        for guard in guards:
+            if guard.node not in wanted or guard.ended:
+                self._remove(f"{self._pods}/{guard.name}")
+        alive = {guard.node for guard in guards if not guard.ended}
+        for node, each in wanted.items():
+            known = budgets.get(node)
+            self._keep_budget(each, known)
+            if node not in alive and (each.waits or not _was_let_go(known)):
+                self._make(self._pods, make_guard(each))
+
+    def _keep_budget(self, wanted: Wanted, known: Budget | None) -> None:
+        if known is None:
+            self._make(self._budgets_path, make_budget(wanted))
+        elif (known.least, known.waits) != (_least(wanted), wanted.waits[:LONGEST]):
+            steps: list[Json] = [
+                {"op": "replace", "path": "/spec/minAvailable", "value": _least(wanted)},
+                {"op": "add", "path": "/metadata/annotations", "value": {WAITS: wanted.waits[:LONGEST]}},
+            ]
+            with suppress(NotFound):
+                self._budgets.put(self._client.patch(f"{self._budgets_path}/{known.name}", steps))
+            logger.info(
+                "node %s may %s", wanted.machine.name, (wanted.waits and f"not go: {wanted.waits}") or "go"
+            )
+
+    def _make(self, path: str, new: Json) -> None:
+        with suppress(AlreadyExists):  # the watch will tell, or it is on its way out
+            made = self._client.create(path, new)
+            if path == self._budgets_path:
+                self._budgets.put(made)
+
+    def _remove(self, path: str) -> None:
+        with suppress(NotFound, Conflict):
+            self._client.delete(path)
+
+
+def _list_wanted(
+    machines: Iterable[Machine],
+    agents: Iterable[AgentPod],
+    guards: Iterable[GuardPod],
+    budgets: Mapping[str, Budget],
+    ground: Ground,
+) -> dict[str, Wanted]:
+    """By node, of those that hold replicas and have an agent."""
+    images = {agent.node: agent.image for agent in agents}
+    holders = {r.node for volume in ground.volumes for r in volume.replicas}
+    alive = {guard.node for guard in guards if not guard.ended}
+    known = {m.name: m for m in machines if m.name in holders and m.name in images}
+    candidates = [
+        Candidate(
+            name,
+            bool(machine.taints & LEAVING_TAINTS),
+            gone=_was_let_go(budgets.get(name)) and name not in alive,
+            allowed=_was_let_go(budgets.get(name)),
+        )
+        for name, machine in known.items()
+        if _is_cordoned(machine)
+    ]
+    waits = choose_waits(candidates, ground)
+    return {
+        name: Wanted(machine, images[name], waits.get(name, "an uncordoned node stays"))
+        for name, machine in known.items()
+    }
+
+
+def _is_cordoned(machine: Machine) -> bool:
+    return machine.unschedulable or bool(machine.taints & LEAVING_TAINTS)
+
+
+def _was_let_go(budget: Budget | None) -> bool:
+    return budget is not None and budget.least == 0
+
+
+def _least(wanted: Wanted) -> int:
+    return 1 if wanted.waits else 0
+
+
+def guard_name(node: str) -> str:
+    return object_name(f"trilith-guard-{node}")
+
+
+def make_budget(wanted: Wanted) -> Json:
+    """MinAvailable as a number: all that Kubernetes takes for pods without a controller that it knows."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {**_metadata(wanted.machine), "annotations": {WAITS: wanted.waits[:LONGEST]}},
+        "spec": {
+            "minAvailable": _least(wanted),
+            "selector": {"matchLabels": {GUARD: to_segment(wanted.machine.name)}},
+        },
+    }
+
+
+def make_guard(wanted: Wanted) -> Json:
+    """Its Node controls it: a drain evicts what has a controller without being asked twice."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            **_metadata(wanted.machine),
+            "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
+        },
+        "spec": {
+            "nodeName": wanted.machine.name,
+            "tolerations": [{"operator": "Exists"}],
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "serviceAccountName": "trilith-node",
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_make_container(wanted.image)],
+        },
+    }
+
+
+def _make_container(image: str) -> Json:
+    return {
+        "name": "guard",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", SLEEP],
+        "resources": {
+            "requests": {"cpu": "1m", "memory": "4Mi"},
+            "limits": {"memory": "16Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _metadata(machine: Machine) -> Json:
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "name": machine.name,
+        "uid": machine.uid,
+        "controller": True,
+    }
+    labels = {**MANAGED_BY, GUARD: to_segment(machine.name)}
+    return {"name": guard_name(machine.name), "labels": labels, "ownerReferences": [owner]}
