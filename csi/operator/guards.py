@@ -102,7 +102,7 @@ def _list_wanted(
     images = {agent.node: agent.image for agent in agents}
     holders = {r.node for volume in ground.volumes for r in volume.replicas}
     alive = {guard.node for guard in guards if not guard.ended}
-    known = {m.name: m for m in machines if m.name in holders and m.name in images}
+    known = {m.name: m for m in machines if m.name in holders and m.name in images and not m.unguarded}
     candidates = [
         Candidate(
             name,

@@ -6,7 +6,7 @@ of the reconciler start one; nothing that a watch missed can be missed for long.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -175,7 +175,8 @@ class Term:
         joined = tuple(machine for machine in machines if machine.name in sights)
         self._pools.reconcile(pools, joined, sights)
         guards = tuple(pod for pod in pods if isinstance(pod, GuardPod))
-        self._guards.reconcile(joined, agents, guards, self._find_ground(sights))
+        unguarded = {machine.name for machine in machines if machine.unguarded}
+        self._guards.reconcile(joined, agents, guards, self._find_ground(sights, unguarded))
 
     def _look(self, survey: Survey | None) -> dict[str, Sight]:
         """At the nodes that have joined; they are asked unless they were just now."""
@@ -189,13 +190,14 @@ class Term:
         answers |= self._control.executor.sketch(set(nodes) - asked, DESCRIBE_SECONDS)
         return {node: _to_sight(answers.get(node), cordoned=node in cordoned) for node in nodes}
 
-    def _find_ground(self, sights: Mapping[str, Sight]) -> Ground:
+    def _find_ground(self, sights: Mapping[str, Sight], unguarded: Collection[str]) -> Ground:
+        """Nodes without a guard may be down at any time, as far as anybody knows."""
         volumes = self._control.volumes.list()
         open_nodes = {name for name, sight in sights.items() if sight.facts and not sight.cordoned}
         pools = {pool.name: frozenset(pool.nodes) & open_nodes for pool in self._control.pools.list()}
         holders = {r.node for volume in volumes for r in volume.replicas}
         answering = {name for name, sight in sights.items() if sight.facts}
-        return Ground(volumes, pools, frozenset(holders - answering))
+        return Ground(volumes, pools, frozenset(holders - answering | set(unguarded)))
 
 
 def _make_watches(client: Client, clock: Clock, namespace: str, wake: Callable[[], object]) -> Watches:

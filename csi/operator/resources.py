@@ -17,6 +17,7 @@ NODES = "/api/v1/nodes"
 
 DAEMON_SET, AGENT, AGENT_PORT = "trilith-node", "agent", 7443
 GUARD, WAITS = "trilith.io/guard", "trilith.io/waits-for"
+UNGUARDED = "trilith.io/unguarded"
 ZONE = "topology.kubernetes.io/zone"
 
 Pairs = tuple[tuple[str, str], ...]
@@ -63,6 +64,7 @@ class Machine:
     labels: Pairs
     unschedulable: bool
     taints: frozenset[str]  # keys
+    unguarded: bool = False  # somebody said that it may be stopped, whatever is on it
 
     @property
     def zone(self) -> str:
@@ -131,6 +133,7 @@ def parse_machine(found: Json) -> Machine:
         labels=_pairs(metadata.get("labels")),
         unschedulable=bool(spec.get("unschedulable")),
         taints=frozenset(taint["key"] for taint in spec.get("taints") or ()),
+        unguarded=(metadata.get("annotations") or {}).get(UNGUARDED) == "true",
     )
 
 

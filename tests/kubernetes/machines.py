@@ -38,12 +38,12 @@ class Machines:
         metadata = {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}}
         self._admin.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
 
-    def add_pod(self, name: str) -> str:
-        """With an address of its own; return that."""
+    def add_pod(self, name: str, address: str = "", port: int = 7443) -> str:
+        """With an address of its own, unless one is given; return that."""
         self._count += 1
-        address = f"10.0.0.{self._count}"
+        address = address or f"10.0.0.{self._count}"
         pod = f"trilith-node-{self._count}"
-        self._admin.create(PODS, _make_pod(pod, name, self._owner))
+        self._admin.create(PODS, _make_pod(pod, name, self._owner, port))
         status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
         self._admin.patch(f"{PODS}/{pod}/status", [{"op": "add", "path": "/status", "value": status}])
         return address
@@ -117,7 +117,7 @@ def _make_set() -> Json:
     }
 
 
-def _make_pod(pod: str, node: str, uid: str) -> Json:
+def _make_pod(pod: str, node: str, uid: str, port: int) -> Json:
     owner = {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -128,7 +128,7 @@ def _make_pod(pod: str, node: str, uid: str) -> Json:
     agent = {
         "name": "agent",
         "image": IMAGE,
-        "ports": [{"name": "agent", "containerPort": 7443}],
+        "ports": [{"name": "agent", "containerPort": port}],
     }
     return {
         "apiVersion": "v1",

@@ -126,13 +126,18 @@ def test_a_degraded_volume_keeps_the_nodes_that_it_needs(
         kubectl.run("drain", "m2", *DRAIN, "--timeout=60s")
 
 
-def test_a_volume_of_one_replica_keeps_its_node_until_it_is_deleted(
+def test_a_volume_of_one_replica_keeps_its_node_until_it_is_deleted_or_somebody_insists(
     plane: ControlPlane, admin: Client, tmp_path: Path, kubectl: Kubectl
 ) -> None:
     with guarded(plane, admin, ["m1"], tmp_path, replicas=1) as (machines, control, volume):
         with pytest.raises(LabError, match="violate the pod's disruption budget"):
             kubectl.run("drain", "m1", *DRAIN, "--timeout=12s")
         assert waits_for(admin, "m1") == "volume data: 0 in sync on nodes that stay, 1 needed"
+        kubectl.run("annotate", "node", "m1", "trilith.io/unguarded=true")
+        kubectl.run("drain", "m1", *DRAIN, "--timeout=60s")
+        kubectl.run("uncordon", "m1")
+        kubectl.run("annotate", "node", "m1", "trilith.io/unguarded-")
+        wait_for(machines.run_guards, ["m1"])
         control.volumes.delete(volume.id)
         kubectl.run("drain", "m1", *DRAIN, "--timeout=60s")
         wait_for(lambda: len(machines.run_guards()), 0)
@@ -164,3 +169,52 @@ def test_a_node_that_leaves_for_good_is_emptied_first(
         kubectl.run("taint", "node", leaving, "trilith.io/drain-")
         kubectl.run("uncordon", leaving)
         wait_for(lambda: len(cordons(control)), 0)
+
+
+def test_all_nodes_are_replaced_one_after_another_and_nothing_is_lost(
+    plane: ControlPlane, admin: Client, tmp_path: Path, kubectl: Kubectl
+) -> None:
+    """New names, empty disks; the next drain begins as soon as the last machine is gone."""
+    selector = {"trilith.io/storage": "true"}
+    with cluster(plane, admin, ["user"], tmp_path, node_grace=2.0) as (machines, replica), kubelets(machines):
+        for name in ("m1", "m2", "m3"):
+            machines.add(name, selector)
+        make_pool(admin, nodeSelector=selector)
+        wait_for_condition(admin, {"status": "True"})
+        volume = replica.control.volumes.create(VolumeRequest("data", GIB, "nvme"))
+        replica.control.volumes.attach(volume.id, "user")
+        for old, new in (("m1", "m4"), ("m2", "m5"), ("m3", "m6")):
+            machines.add(new, selector)
+            wait_for(lambda new=new: new in replica.control.pools.get("nvme").nodes, True)  # type: ignore[misc]
+            kubectl.run("drain", old, *DRAIN, "--timeout=100s")
+            lose(machines, replica.control, volume, old)
+            if old != "m3":
+                after = f"m{int(old[1]) + 1}"
+                with pytest.raises(LabError, match="violate the pod's disruption budget"):
+                    kubectl.run("drain", after, *DRAIN, "--timeout=8s")
+            assert len(nodes_in_sync(replica.control, volume)) == 2
+            restore(machines, replica.control, volume, new)
+        wait_for(lambda: nodes_in_sync(replica.control, volume), ["m4", "m5", "m6"])
+        wait_for(lambda: list(replica.control.pools.get("nvme").nodes), ["m4", "m5", "m6"])
+
+
+def lose(machines: Machines, control: Control, volume: Volume, node: str) -> None:
+    """Its machine is deleted, which the consumer's agent finds."""
+    gone = next(r for r in control.volumes.get(volume.id).replicas if r.node == node)
+    machines.remove(node)
+    machines.fakes.node("user").set_health(volume.id, gone.id, MemberHealth.LOST)
+    wait_for(lambda: node in nodes_in_sync(control, volume), False)
+
+
+def restore(machines: Machines, control: Control, volume: Volume, node: str) -> None:
+    """A copy to the replica that is made there ends."""
+    fake = machines.fakes.node("user")
+
+    def is_copied() -> bool:
+        replicas = control.volumes.get(volume.id).replicas
+        new = next((r.id for r in replicas if r.node == node), None)
+        return any(spec.member.replica_id == new for spec in fake.rejoined)
+
+    wait_until(is_copied, f"a copy to {node}", timeout=90, clock=CLOCK)
+    fake.set_health(volume.id, fake.rejoined[-1].member.replica_id, MemberHealth.RECOVERED)
+    wait_for(lambda: node in nodes_in_sync(control, volume), True)

@@ -18,6 +18,10 @@ class Process:
         self._pid = os.posix_spawn(sys.executable, argv, _environment(), file_actions=[opened])
 
     @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
     def said(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
