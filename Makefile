@@ -118,6 +118,11 @@ bench-health: setup ## REPETITIONS=3 of each death, copies, VOLUMES=100 watched;
 bench-scale: setup-check ## the control plane with 500 simulated nodes and up to 20,000 volumes; or VOLUMES="100 1000"
 	@$(PYTHON) -m tests.scale $(if $(filter command line,$(origin VOLUMES)),--volumes $(VOLUMES))
 
+.PHONY: bench-footprint
+bench-footprint: setup-check ## a controller in Kubernetes with 1,000 volumes: its memory, and what it asks while idle (Go)
+	@$(SYSTEM_PYTHON) hack/setup.py --for kubernetes
+	@$(PYTHON) -m tests.scale.footprint
+
 .PHONY: lab-shell
 lab-shell: setup ## an interactive prompt with NODES=3 DISKS=1 machines (root)
 	@$(PYTHON) -m hack.lab.shell --nodes $(NODES) --disks $(DISKS)

@@ -10,6 +10,7 @@ RECONCILER = "tests/unit/control/test_reconciler.py"
 MD = "tests/unit/kernel/test_md.py"
 NVMET = "tests/unit/kernel/test_nvmet.py"
 AGENT = "tests/unit/agent"
+OPERATOR = "tests/unit/csi/operator"
 
 MUTANTS = (
     Mutant(
@@ -308,6 +309,18 @@ MUTANTS = (
         "csi.removal.planning:make_plan",
         mistakes.removes_unasked,
         ("tests/unit/csi/removal",),
+    ),
+    Mutant(
+        "a drain that any replica may follow",
+        "csi.operator.letting_go:count_needed",
+        mistakes.returns(0),
+        (f"{OPERATOR}/test_letting_go.py",),
+    ),
+    Mutant(
+        "what nodes did not have before a record was written is missing",
+        "csi.operator.describing:_find_ailments",
+        mistakes.believes_old_facts,
+        (f"{OPERATOR}/test_describing.py",),
     ),
     Mutant(
         "no hold layer",

@@ -323,7 +323,7 @@ def believed_wiped(_: Function) -> Function:
     return doubt_free_space
 
 
-# The cluster's edge
+# Kubernetes
 
 
 def signs_for_anybody(_: Function) -> Function:
@@ -332,3 +332,7 @@ def signs_for_anybody(_: Function) -> Function:
 
 def removes_unasked(original: Function) -> Function:
     return lambda scene, **_: original(scene, everything=True)
+
+
+def believes_old_facts(original: Function) -> Function:
+    return lambda volume, look: original(volume, replace(look, later=True))

@@ -70,6 +70,7 @@ def measure(folder: Path, plane: ControlPlane, volumes: int, attached: int, boar
             board.add_all([Figure("api-requests-idle-per-node", idle, "1/s", Goal("<=", 0.2))])
             fill(plane, machines.fakes, volumes, attached)
             wait(lambda: count_told(admin) == volumes, "all statuses", timeout=volumes)
+            CLOCK.sleep(QUIET_SECONDS)  # what was begun ends
             busy = (count_quiet(admin) - before) / QUIET_SECONDS / len(NAMES)
             resident = read_mib(process)
             board.add_all(
@@ -80,7 +81,7 @@ def measure(folder: Path, plane: ControlPlane, volumes: int, attached: int, boar
             )
         finally:
             process.end()
-            admin.close()
+    admin.close()
 
 
 def wait(condition: object, what: str, timeout: float = 120.0) -> None:
