@@ -15,6 +15,7 @@ from csi.certificates.keeper import open_keeper
 from csi.claims import Policy
 from csi.cluster.process import Controller, Options
 from csi.endpoint import parse_endpoint
+from csi.failover.deciding import Confirm, parse_policy
 from csi.main import endpoint_option, report_errors
 from replication.clock import SystemClock
 from replication.control.control import build_control
@@ -66,15 +67,31 @@ def main(*, verbose: bool) -> None:
     show_default=True,
     help="Which claims are met, beside generic ephemeral volumes.",
 )
+@click.option(
+    "--failover",
+    type=click.Choice([*(each.value for each in Confirm), "off"]),
+    default=Confirm.LEASE.value,
+    show_default=True,
+    help="Pods of a dead node are freed when its peers miss it and its kubelet's Lease has run out; or "
+    "by the peers' word alone; or never.",
+)
 @report_errors
-def run(endpoint: str, web: str, webhook_port: int, namespace: str | None, claims: str) -> None:
+def run(
+    endpoint: str, web: str, webhook_port: int, namespace: str | None, claims: str, failover: str
+) -> None:
     """Serve CSI, record failures, and, while leader, repair and reconcile, until SIGTERM.
 
     Any number may run; records are in Kubernetes, and so is the authority that certificates are of.
     """
     end_with_any_thread()
     place = namespace or find_namespace()
-    options = Options(parse_endpoint(endpoint), parse_address(web), place, Policy(claims))
+    options = Options(
+        parse_endpoint(endpoint),
+        parse_address(web),
+        place,
+        Policy(claims),
+        failover=parse_policy(failover),
+    )
     _run(options, webhook_port)
 
 

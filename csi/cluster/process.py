@@ -15,6 +15,9 @@ from csi.cluster.parts import Run, run_together
 from csi.cluster.web import Web
 from csi.controller import register_controller
 from csi.endpoint import Endpoint
+from csi.failover.deciding import CAREFUL
+from csi.failover.deciding import Policy as FailOverPolicy
+from csi.failover.failover import FailOver
 from csi.operator.nodes import GRACE_SECONDS
 from csi.operator.operator import Operator
 from csi.server import Server, serve
@@ -41,6 +44,7 @@ class Options:
     claims: Policy = Policy.WITH_ANNOTATION
     lease_seconds: float = VALID_SECONDS
     node_grace: float = GRACE_SECONDS  # that a Node may be missing before its replicas are replaced
+    failover: FailOverPolicy = CAREFUL
 
 
 class Controller:
@@ -58,6 +62,7 @@ class Controller:
         self._control = control
         self._parts = tuple(parts)
         self._client = client
+        self._clock = clock
         self._options = options
         self._leadership = Leadership(client, options.namespace, clock, options.lease_seconds)
         self.reconciler = Reconciler(control, clock)
@@ -95,6 +100,7 @@ class Controller:
     def _list_duties(self) -> Iterator[tuple[str, Run]]:
         yield "repairs", lambda over: self.reconciler.repair(over, self.operator.note)
         yield "operator", self.operator.run
+        yield "failover", FailOver(self._client, self._control, self._clock, self._options.failover).run
 
     @contextmanager
     def _serving_csi(self) -> Iterator[Server]:

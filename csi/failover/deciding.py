@@ -38,6 +38,14 @@ class Policy:
     pace_seconds: float = 10.0  # between two nodes that are given up
 
 
+CAREFUL = Policy()
+
+
+def parse_policy(word: str) -> Policy:
+    """`lease`, `peers` or `off`."""
+    return Policy(enabled=False) if word == "off" else Policy(confirm=Confirm(word))
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """One machine, as the newest round of questions found it."""

@@ -22,6 +22,7 @@ from csi.failover.deciding import (
     Welcome,
     choose_steps,
     is_gone,
+    parse_policy,
 )
 
 LEASE, PEERS = Policy(), Policy(confirm=Confirm.PEERS)
@@ -213,3 +214,9 @@ def test_whatever_is_seen_the_order_and_the_bounds_hold(policy: Policy) -> None:
                 case Welcome():
                     assert view.sighting.answers_us
                     assert view.kubelet == WELL
+
+
+def test_an_installation_says_it_in_a_word() -> None:
+    assert parse_policy("lease") == LEASE
+    assert parse_policy("peers") == PEERS
+    assert parse_policy("off") == OFF
