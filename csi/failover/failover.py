@@ -14,6 +14,7 @@ from replication.errors import TrilithError
 from replication.kubernetes.client import Client
 
 PERIOD_SECONDS = 1.5  # between two rounds
+NODE_SECONDS = 0.01  # that each node adds to it: at most a hundred questions are put in a second
 STAGES = 4  # of a node, without another round of questions: mark, fence, free, retire
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,12 @@ class FailOver:
         self._actor = Actor(client, control)
         self._marked = clock.now() - policy.pace_seconds
         self._held = ""
+        self._count = 0  # nodes that there were in the last round
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             self.step()
-            stop.wait(PERIOD_SECONDS)
+            stop.wait(max(PERIOD_SECONDS, self._count * NODE_SECONDS))
         self.close()
 
     def close(self) -> None:
@@ -48,6 +50,7 @@ class FailOver:
         """One round of questions, and what follows from it; whether anything did."""
         try:
             sightings = self._lookout.look()
+            self._count = len(sightings)
             acted = False
             for _ in range(
                 self._stages

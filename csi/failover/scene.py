@@ -45,6 +45,7 @@ class Scene:
         self._nodes = Watched(client, NODES, parse_node, clock)
         self._attachments = Watched(client, ATTACHMENTS, parse_attachment, clock)
         self._leases: dict[str, tuple[str, float]] = {}  # what renewals we saw last, and since when
+        self._volumes: dict[str, PersistentVolume | None] = {}  # by name, while there are suspects
 
     def close(self) -> None:
         self._nodes.close()
@@ -60,6 +61,7 @@ class Scene:
         ]
         self._forget_leases({node.name for node, _ in suspects})
         if not suspects:
+            self._volumes.clear()
             return ()
         attached = tuple(entry.get() for entry in self._attachments.list())
         records = {volume.id: volume for volume in self._control.volumes.list()}
@@ -91,11 +93,17 @@ class Scene:
     ) -> Iterator[VolumeThere]:
         """What is still being attached is not there yet: its record may name nobody."""
         for each in there:
-            found = self._read_volume(each.volume) if each.ours and each.done else None
+            found = self._find_volume(each.volume) if each.ours and each.done else None
             if found is not None:
                 record = records.get(found.handle)
                 held = record is not None and record.consumer == node.name and not record.upkeep
                 yield VolumeThere(found.handle, found.claim, held, found.handle in node.in_use)
+
+    def _find_volume(self, name: str) -> PersistentVolume | None:
+        """Neither its handle nor its claim changes while it is attached."""
+        if name not in self._volumes:
+            self._volumes[name] = self._read_volume(name)
+        return self._volumes[name]
 
     def _read_volume(self, name: str) -> PersistentVolume | None:
         try:

@@ -9,6 +9,8 @@ from pathlib import Path
 from csi.claims import Policy
 from csi.cluster.process import Controller, Options
 from csi.endpoint import UnixEndpoint
+from csi.failover.deciding import CAREFUL
+from csi.failover.deciding import Policy as FailOverPolicy
 from hack.kubernetes.plane import ControlPlane
 from replication.control.control import Control, build_control
 from replication.control.store.kubernetes import KubernetesStore
@@ -35,12 +37,21 @@ def running(
     socket: Path,
     claims: Policy = Policy.ALWAYS,
     node_grace: float = 300.0,
+    failover: FailOverPolicy = CAREFUL,
 ) -> Iterator[Replica]:
     """Until the block ends, as on SIGTERM."""
     client = Client(read_kubeconfig(plane.kubeconfig(ACCOUNT)))
     store = KubernetesStore(client, fakes.name, CLOCK, NAMESPACE, LOCK_SECONDS)
     control = build_control(store, fakes.connect, CLOCK)
-    options = Options(UnixEndpoint(socket), ("127.0.0.1", 0), NAMESPACE, claims, LOCK_SECONDS, node_grace)
+    options = Options(
+        UnixEndpoint(socket),
+        ("127.0.0.1", 0),
+        NAMESPACE,
+        claims,
+        LOCK_SECONDS,
+        node_grace,
+        failover=failover,
+    )
     controller, stop = Controller(control, client, CLOCK, options), threading.Event()
     thread = threading.Thread(target=controller.run, args=(stop,), name="controller")
     thread.start()

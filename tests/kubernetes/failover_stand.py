@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from csi.failover.objects import ATTACHMENTS, LEASES, NODES, UNIQUE_NAME, VOLUMES
@@ -28,14 +28,14 @@ class Stand:
     """A cluster of fake machines with real objects in Kubernetes."""
 
     admin: Client
-    names: tuple[str, ...]
-    control: Control = field(init=False)
-    fakes: FakeCluster = field(init=False)
+    fakes: FakeCluster
+    control: Control
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.fakes.nodes)
 
     def __post_init__(self) -> None:
-        self.fakes = FakeCluster(list(self.names))
-        store = MemoryStore(self.fakes.name)
-        self.control = build_control(store, self.fakes.connect, SystemClock())
         self.fakes.add_to(self.control)
         for name in self.names:
             self.admin.create(NODES, {"kind": "Node", "metadata": {"name": name}})
@@ -133,6 +133,12 @@ class Kubelets:
         while not self._stop.wait(self._interval):
             for node in sorted(self.alive):
                 self._stand.renew(node)
+
+
+def make_stand(admin: Client) -> Stand:
+    """Records are in memory: what is written to Kubernetes is what the fail-over writes."""
+    fakes = FakeCluster(["a", "b", "c"])
+    return Stand(admin, fakes, build_control(MemoryStore(fakes.name), fakes.connect, SystemClock()))
 
 
 def unique(volume: Volume) -> str:

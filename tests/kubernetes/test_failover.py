@@ -6,6 +6,7 @@ test_failover_controllers.py.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,10 @@ from replication.clock import SystemClock, wait_until
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
 from replication.model import Attachment
+from tests.fakes.node import FakeCluster
 from tests.kubernetes.conftest import ACCOUNT
-from tests.kubernetes.failover_stand import Kubelets, Stand, make_namespace, remove_all, unique
+from tests.kubernetes.controllers import running
+from tests.kubernetes.failover_stand import Kubelets, Stand, make_namespace, make_stand, remove_all, unique
 from tests.kubernetes.patience import patiently
 
 MARK, RETIRED = (
@@ -36,7 +39,7 @@ Open = Callable[..., FailOver]
 @pytest.fixture
 def stand(admin: Client) -> Iterator[Stand]:
     make_namespace(admin)
-    yield Stand(admin, ("a", "b", "c"))
+    yield make_stand(admin)
     patiently(lambda: remove_all(admin))
 
 
@@ -261,3 +264,17 @@ def test_a_node_without_a_lease_is_given_up_when_it_is_not_ready(stand: Stand, o
     assert stand.read_taints("a") == set()
     stand.tell("a", ready="Unknown")
     step_until(failover, lambda: stand.list_pods() == {}, "the pod is freed")
+
+
+def test_the_controller_that_leads_does_it(plane: ControlPlane, admin: Client, tmp_path: Path) -> None:
+    make_namespace(admin)
+    fakes = FakeCluster(["a", "b", "c"])
+    with running(plane, fakes, tmp_path / "csi.sock", failover=PEERS) as replica:
+        stand = Stand(admin, fakes, replica.control)
+        stand.attach("data", "a")
+        stand.run_pod("db-0", "a", "data")
+        wait_until(lambda: replica.controller.leads, "it leads", timeout=SECONDS, clock=CLOCK)
+        stand.fakes.node("a").silent = True
+        wait_until(lambda: stand.list_pods() == {}, "the pod is freed", timeout=SECONDS, clock=CLOCK)
+        assert stand.read_taints("a") == {MARK}
+    patiently(lambda: remove_all(admin))

@@ -1,6 +1,7 @@
 """All mutants: which mistake replaces what, and what has to catch it."""
 
 from replication.agent.wiping import Cut
+from replication.peer import PeerState
 from tests.mutants import mistakes
 from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
 
@@ -11,6 +12,7 @@ MD = "tests/unit/kernel/test_md.py"
 NVMET = "tests/unit/kernel/test_nvmet.py"
 AGENT = "tests/unit/agent"
 OPERATOR = "tests/unit/csi/operator"
+FAILOVER = "tests/unit/csi/failover/test_deciding.py"
 
 MUTANTS = (
     Mutant(
@@ -327,5 +329,35 @@ MUTANTS = (
         "replication.kernel.hold:_target",
         mistakes.never_queues,
         ("tests/unit/kernel/test_dm.py",),
+    ),
+    Mutant(
+        "pods freed of volumes that are not fenced",
+        "csi.failover.deciding:_find_stranded",
+        mistakes.returns_volumes,
+        (FAILOVER,),
+    ),
+    Mutant(
+        "a node given up that its peers hear",
+        "csi.failover.deciding:_is_missed",
+        mistakes.returns(True),
+        (FAILOVER,),
+    ),
+    Mutant(
+        "a node given up whose kubelet is well",
+        "csi.failover.deciding:_is_lease_over",
+        mistakes.returns(True),
+        (FAILOVER,),
+    ),
+    Mutant(
+        "silence of a machine that nobody has ever heard",
+        "replication.agent.peers:Peers._judge",
+        mistakes.returns(PeerState.SILENT),
+        (f"{AGENT}/test_peers.py",),
+    ),
+    Mutant(
+        "a claim met whose owner has not said that its data may go",
+        "csi.claims:judge",
+        mistakes.returns(None),
+        ("tests/unit/csi/test_claims.py",),
     ),
 )
