@@ -16,6 +16,7 @@ from replication.agent.names import NQN_PREFIX
 from replication.agent.node import Agent
 from replication.agent.priority import ensure_priority
 from replication.agent.storage import Storage
+from replication.agent.udev import quieten_udev
 from replication.clock import SystemClock
 from replication.errors import TrilithError, Unsupported
 from replication.identities import FolderIdentity
@@ -80,6 +81,7 @@ def serve(
     apart = Apart(flush_cgroup)  # before there is anything that a child must not have
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, for whoever wonders
     allow_many_files()
+    quieten_udev()
     machine = make_machine(source(), data_address, data_port, apart)
     machine.target.remove_unused_hosts(NQN_PREFIX)  # left by an agent that was killed between two steps
     agent = Agent(machine, Storage(machine.tree, machine.runner, machine.clock))

@@ -1,0 +1,36 @@
+"""The rules that keep udev off our devices: written where udev is, whole, and never in the way."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from replication.agent.udev import Patterns, format_rules, quieten_udev
+
+RULES = "rules.d/57-trilith.rules"
+
+
+def test_rules_are_written_where_udev_is(tmp_path: Path) -> None:
+    quieten_udev(tmp_path)
+    quieten_udev(tmp_path)
+    assert (tmp_path / RULES).read_text() == format_rules(Patterns())
+    assert [each.name for each in (tmp_path / "rules.d").iterdir()] == ["57-trilith.rules"]
+
+
+def test_nothing_is_made_where_there_is_no_udev(tmp_path: Path) -> None:
+    quieten_udev(tmp_path / "udev")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "rules.d").write_text("")
+    with caplog.at_level(logging.WARNING):
+        quieten_udev(tmp_path)
+    assert "udev may use what lies on volumes" in caplog.text
+
+
+def test_every_kind_of_device_is_named() -> None:
+    rules = format_rules(Patterns("md_a*", "b*", "nqn.c:*"))
+    assert 'KERNEL=="md_a*", GOTO="trilith_ours"' in rules
+    assert 'ATTR{dm/name}=="b*", GOTO="trilith_ours"' in rules
+    assert 'ATTRS{subsysnqn}=="nqn.c:*", GOTO="trilith_ours"' in rules
