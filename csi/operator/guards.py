@@ -14,6 +14,7 @@ from csi.operator.letting_go import Candidate, Ground, choose_waits
 from csi.operator.nodes import LEAVING_TAINTS
 from csi.operator.resources import GUARD, WAITS, AgentPod, Budget, GuardPod, Machine
 from csi.topology import to_segment
+from replication.clock import Clock
 from replication.control.store.resources import object_name
 from replication.errors import AlreadyExists, Conflict, NotFound
 from replication.kubernetes.access import Json
@@ -21,6 +22,7 @@ from replication.kubernetes.client import Client
 from replication.kubernetes.watched import Watched
 
 LONGEST = 4096
+AGAIN_SECONDS, NEVER = 20.0, float("-inf")
 SLEEP = "2147483647"  # seconds, which every sleep understands
 
 logger = logging.getLogger(__name__)
@@ -31,18 +33,20 @@ class Wanted:
     """Of one node that holds replicas."""
 
     machine: Machine
-    image: str  # of its agent: it is there already
+    agent: AgentPod | None  # whose image is there already; None while its pod is being replaced
     waits: str  # empty: its guard may be evicted
 
 
 class Guards:
     """A guard that was evicted while its budget allowed it is not made again before an uncordon."""
 
-    def __init__(self, client: Client, namespace: str, budgets: Watched[Budget]) -> None:
+    def __init__(self, client: Client, clock: Clock, namespace: str, budgets: Watched[Budget]) -> None:
         self._client = client
+        self._clock = clock
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._budgets_path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
         self._budgets = budgets
+        self._made: dict[str, float] = {}  # when, by node: a node under pressure fails each at once
 
     def reconcile(
         self,
@@ -64,7 +68,7 @@ class Guards:
             known = budgets.get(node)
             self._keep_budget(each, known)
             if node not in alive and (each.waits or not _was_let_go(known)):
-                self._make(self._pods, make_guard(each))
+                self._make_guard(each)
 
     def _keep_budget(self, wanted: Wanted, known: Budget | None) -> None:
         if known is None:
@@ -79,6 +83,12 @@ class Guards:
             logger.info(
                 "node %s may %s", wanted.machine.name, (wanted.waits and f"not go: {wanted.waits}") or "go"
             )
+
+    def _make_guard(self, wanted: Wanted) -> None:
+        now = self._clock.now()
+        if wanted.agent is not None and now - self._made.get(wanted.machine.name, NEVER) >= AGAIN_SECONDS:
+            self._made[wanted.machine.name] = now
+            self._make(self._pods, make_guard(wanted.machine, wanted.agent))
 
     def _make(self, path: str, new: Json) -> None:
         with suppress(AlreadyExists):  # the watch will tell, or it is on its way out
@@ -98,11 +108,11 @@ def _list_wanted(
     budgets: Mapping[str, Budget],
     ground: Ground,
 ) -> dict[str, Wanted]:
-    """By node, of those that hold replicas and have an agent."""
-    images = {agent.node: agent.image for agent in agents}
+    """By node, of those that hold replicas."""
+    there = {agent.node: agent for agent in agents}
     holders = {r.node for volume in ground.volumes for r in volume.replicas}
     alive = {guard.node for guard in guards if not guard.ended}
-    known = {m.name: m for m in machines if m.name in holders and m.name in images and not m.unguarded}
+    known = {m.name: m for m in machines if m.name in holders and not m.unguarded}
     candidates = [
         Candidate(
             name,
@@ -115,7 +125,7 @@ def _list_wanted(
     ]
     waits = choose_waits(candidates, ground)
     return {
-        name: Wanted(machine, images[name], waits.get(name, "an uncordoned node stays"))
+        name: Wanted(machine, there.get(name), waits.get(name, "an uncordoned node stays"))
         for name, machine in known.items()
     }
 
@@ -149,17 +159,18 @@ def make_budget(wanted: Wanted) -> Json:
     }
 
 
-def make_guard(wanted: Wanted) -> Json:
+def make_guard(machine: Machine, agent: AgentPod) -> Json:
     """Its Node controls it: a drain evicts what has a controller without being asked twice."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            **_metadata(wanted.machine),
+            **_metadata(machine),
             "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
         },
         "spec": {
-            "nodeName": wanted.machine.name,
+            "nodeName": machine.name,
+            "imagePullSecrets": [{"name": name} for name in agent.pull_secrets],
             "tolerations": [{"operator": "Exists"}],
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
@@ -170,7 +181,7 @@ def make_guard(wanted: Wanted) -> Json:
                 "runAsUser": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_make_container(wanted.image)],
+            "containers": [_make_container(agent.image)],
         },
     }
 

@@ -79,6 +79,7 @@ class AgentPod:
     address: str  # HOST:PORT
     data_address: str
     image: str
+    pull_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,8 @@ def parse_agent_pod(found: Json) -> AgentPod | None:
         return None
     ip = _find_ipv4(found.get("status") or {})
     port = _find_port(container.get("ports") or ())
-    return AgentPod(spec["nodeName"], f"{ip}:{port}" if ip else "", ip, container["image"])
+    secrets = tuple(each["name"] for each in spec.get("imagePullSecrets") or ())
+    return AgentPod(spec["nodeName"], f"{ip}:{port}" if ip else "", ip, container["image"], secrets)
 
 
 def parse_object(found: Json) -> Json:

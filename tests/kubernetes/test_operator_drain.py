@@ -105,8 +105,11 @@ def test_a_drain_goes_through_and_the_next_waits_for_redundancy(
 
         kubectl.run("uncordon", "m1")
         wait_for(machines.run_guards, ["m1", "m2", "m3"])
-        kubectl.run("drain", "m2", *DRAIN, "--timeout=60s")
+        machines.remove_pod("m3")
         wait_for(lambda: cordons(control), {"m2": False})
+        kubectl.run("drain", "m2", *DRAIN, "--timeout=60s")
+        assert counted(admin, "m3") == (1, 1)  # an agent that is being replaced changes nothing
+        assert cordons(control) == {"m2": False}
 
 
 def test_a_degraded_volume_keeps_the_nodes_that_it_needs(

@@ -1,7 +1,9 @@
 """StoragePools over a real API server: from a manifest to a StorageClass that gives volumes, and back."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import pytest
 from hack.kubernetes.plane import ControlPlane
 from replication.clock import wait_until
 from replication.control.volumes import VolumeRequest
-from replication.errors import NotFound
+from replication.errors import NotFound, Unavailable
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
-from replication.model import GIB
+from replication.model import GIB, VolumeGroup
+from tests.fakes.node import FakeNode
 from tests.kubernetes.controllers import Replica, running
 from tests.kubernetes.machines import Machines, machines_of
-from tests.kubernetes.patience import CLOCK, wait_for
+from tests.kubernetes.patience import CLOCK, patiently, wait_for
 
 POOLS = "/apis/trilith.io/v1alpha1/namespaces/trilith/storagepools"
 OTHERS = "/apis/trilith.io/v1alpha1/namespaces/default/storagepools"
@@ -291,3 +294,49 @@ def test_a_node_that_falls_silent_makes_the_pool_say_so(
         assert (status["capacity"], status["conditions"][0]["status"]) == (100 * GIB, "Unknown")
         machines.fakes.node("m2").silent = False
         wait_for_condition(admin, {"status": "True"})
+
+
+def test_a_pool_is_made_though_the_server_was_away_meanwhile(
+    plane: ControlPlane, admin: Client, tmp_path: Path
+) -> None:
+    with cluster(plane, admin, ["m1", "m2", "m3"], tmp_path) as (_, replica):
+        wait_for(lambda: len(replica.control.nodes.list()), 3)
+        make_pool(admin)
+        plane.apiserver.end()
+        CLOCK.sleep(3.0)
+        plane.apiserver.start()
+        plane.wait_ready()
+        wait_until(
+            lambda: patiently(lambda: condition(admin)).get("status") == "True",
+            "ready after all",
+            timeout=90,
+            clock=CLOCK,
+        )
+
+
+def test_what_a_leader_began_the_next_one_ends(plane: ControlPlane, admin: Client, tmp_path: Path) -> None:
+    with machines_of(admin, ["m1"]) as machines:
+        held = HeldNode(name="m1", cluster=machines.fakes)
+        machines.fakes.nodes["m1"] = held
+        with running(plane, machines.fakes, tmp_path / "1.sock") as first:
+            wait_until(lambda: first.controller.leads, "a leader", timeout=60, clock=CLOCK)
+            make_pool(admin, replicas=1)
+            wait_for_condition(admin, {"status": "False", "reason": "Making"})
+            assert held.asked.wait(30)
+        held.go.set()
+        with running(plane, machines.fakes, tmp_path / "2.sock"):
+            wait_for_condition(admin, {"status": "True"})
+
+
+@dataclass(kw_only=True)
+class HeldNode(FakeNode):
+    """Its disks are not taken before a test says so."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def ensure_disk_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
+        self.asked.set()
+        if not self.go.is_set():
+            raise Unavailable(f"{self.name} is busy")
+        return super().ensure_disk_pool(pool, disks)

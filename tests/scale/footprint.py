@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import grpc
 import urllib3
 
+from csi.v1 import csi_pb2_grpc
 from hack.bench.figures import Board, Figure, Goal
 from hack.bench.idle import parse_mib
 from hack.helm.chart import list_rules
@@ -35,13 +37,20 @@ from replication.pki import CertificateAuthority, Role, write_identity
 from replication.rpc.server import serve_node
 from tests.fakes.node import FakeCluster, FakeNode
 from tests.kubernetes.machines import Machines, machines_of
+from tests.scale.callers import CALLS, POOL
 from tests.unit.cli.process import Process
 
 CLUSTER = "cluster"
 NAMES = ["m1", "m2", "m3"]
-POOL = {"apiVersion": "trilith.io/v1alpha1", "kind": "StoragePool", "metadata": {"name": "nvme"}, "spec": {}}
+MANIFEST = {
+    "apiVersion": "trilith.io/v1alpha1",
+    "kind": "StoragePool",
+    "metadata": {"name": POOL},
+    "spec": {},
+}
 POOLS = "/apis/trilith.io/v1alpha1/namespaces/trilith/storagepools"
 QUIET_SECONDS = 60.0
+LIVES, LIVES_SECONDS = 20, 90.0
 CLOCK = SystemClock()
 
 
@@ -61,27 +70,41 @@ def measure(folder: Path, plane: ControlPlane, volumes: int, attached: int, boar
     authority = CertificateAuthority.create(folder / "ca", CLUSTER)
     write_identity(folder / "pki", authority.issue("main", Role.CONTROL))
     with machines_of(admin, []) as machines, serving(machines, authority):
-        before = count_quiet(admin)
+        without = count_over(admin, QUIET_SECONDS)
         process = start(folder, plane)
         try:
-            admin.create(POOLS, POOL)
+            admin.create(POOLS, MANIFEST)
             wait(lambda: b"Usable" in admin_text(admin), "the pool is ready")
-            idle = (count_quiet(admin) - before) / QUIET_SECONDS / len(NAMES)
-            board.add_all([Figure("api-requests-idle-per-node", idle, "1/s", Goal("<=", 0.2))])
+            idle = count_over(admin, QUIET_SECONDS)
+            board.add_all([_rate("api-requests-idle-per-node", idle - without)])
+            lives = count_lives(admin, folder) - idle * LIVES_SECONDS / QUIET_SECONDS
+            board.add_all([Figure("api-requests-per-volume-life", lives / LIVES, "", Goal("<=", 40))])
             fill(plane, machines.fakes, volumes, attached)
             wait(lambda: count_told(admin) == volumes, "all statuses", timeout=volumes)
             CLOCK.sleep(QUIET_SECONDS)  # what was begun ends
-            busy = (count_quiet(admin) - before) / QUIET_SECONDS / len(NAMES)
-            resident = read_mib(process)
-            board.add_all(
-                [
-                    Figure(f"controller-memory-at-{volumes}", resident, "MiB", Goal("<=", 150)),
-                    Figure(f"api-requests-at-{volumes}-per-node", busy, "1/s", Goal("<=", 0.2)),
-                ]
-            )
+            busy = count_over(admin, QUIET_SECONDS)
+            resident = Figure(f"controller-memory-at-{volumes}", read_mib(process), "MiB", Goal("<=", 150))
+            board.add_all([resident, _rate(f"api-requests-at-{volumes}-per-node", busy - without)])
         finally:
             process.end()
     admin.close()
+
+
+def _rate(name: str, count: float) -> Figure:
+    return Figure(name, count / QUIET_SECONDS / len(NAMES), "1/s", Goal("<=", 0.2))
+
+
+def count_lives(admin: Client, folder: Path) -> float:
+    """Of LIVES volumes that are made, attached, detached and deleted, and of what is said of them later."""
+    before, begun = count_requests(admin), CLOCK.now()
+    with grpc.insecure_channel(f"unix:{folder}/csi.sock") as channel:
+        stub = csi_pb2_grpc.ControllerStub(channel)
+        for number in range(LIVES):
+            volume_id = CALLS["create"](stub, f"life-{number}", "")
+            for call in ("publish", "unpublish", "delete"):
+                CALLS[call](stub, volume_id, NAMES[0])
+    CLOCK.sleep(max(0.0, LIVES_SECONDS - (CLOCK.now() - begun)))
+    return count_requests(admin) - before - 1
 
 
 def wait(condition: object, what: str, timeout: float = 120.0) -> None:
@@ -112,6 +135,8 @@ def start(folder: Path, plane: ControlPlane) -> Process:
         str(folder / "pki"),
         "--web",
         "127.0.0.1:0",
+        "--claims",
+        "Always",
     )
     return Process(folder / "log", "csi.cluster.main", "run", *words)
 
@@ -130,7 +155,7 @@ def fill(plane: ControlPlane, fakes: FakeCluster, volumes: int, attached: int) -
 def add(control: Control, fakes: FakeCluster, number: int) -> str:
     """The record is written once instead of as often as creating it would."""
     places = tuple(Place(name, f"vg-{name}") for name in NAMES)
-    request = VolumeRequest(f"pvc-{number:08}-0000-0000-0000-000000000000", GIB, "nvme")
+    request = VolumeRequest(f"pvc-{number:08}-0000-0000-0000-000000000000", GIB, POOL)
     begun = new_volume(new_volume_id(), request, len(NAMES), places, CLOCK.wall())
     for replica in begun.replicas:
         group, size, chunk = replica.volume_group, begun.size_bytes, begun.bitmap_chunk_bytes
@@ -142,10 +167,10 @@ def count_told(admin: Client) -> int:
     return sum("status" in item for item in admin.get(VOLUMES)["items"])
 
 
-def count_quiet(admin: Client) -> int:
-    """Requests that the API server took in QUIET_SECONDS, all but ours."""
+def count_over(admin: Client, seconds: float) -> float:
+    """Requests that the API server took meanwhile, all but ours."""
     before = count_requests(admin)
-    CLOCK.sleep(QUIET_SECONDS)
+    CLOCK.sleep(seconds)
     return count_requests(admin) - before - 1
 
 
@@ -162,7 +187,7 @@ def scrape(admin: Client) -> bytes:
 
 
 def admin_text(admin: Client) -> bytes:
-    return str(admin.get(f"{POOLS}/nvme").get("status", {})).encode()
+    return str(admin.get(f"{POOLS}/{POOL}").get("status", {})).encode()
 
 
 def read_mib(process: Process) -> float:
