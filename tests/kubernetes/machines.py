@@ -49,14 +49,18 @@ class Machines:
         return address
 
     def remove_pod(self, name: str) -> None:
+        """Of the agent, as when it is replaced by a newer one."""
+        self._remove_pods(name, "trilith-node-")
+
+    def _remove_pods(self, name: str, prefix: str = "") -> None:
         for pod in self._admin.get(PODS)["items"]:
-            if pod["spec"].get("nodeName") == name:
+            if pod["spec"].get("nodeName") == name and pod["metadata"]["name"].startswith(prefix):
                 self._delete(f"{PODS}/{pod['metadata']['name']}")
 
     def remove(self, name: str) -> None:
         """The Node and its agent are deleted, and nothing answers any more."""
         self.fakes.node(name).silent = True
-        self.remove_pod(name)
+        self._remove_pods(name)
         self._admin.delete(f"{NODES}/{name}")
 
     def change(self, name: str, path: str, value: object) -> None:
