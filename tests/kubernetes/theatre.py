@@ -17,6 +17,7 @@ from csi.endpoint import UnixEndpoint
 from csi.failover.objects import ATTACHMENTS, LEASES, NODES, UNIQUE_NAME, VOLUMES
 from csi.identity import NAME
 from csi.server import serve
+from csi.topology import NODE_KEY
 from hack.golang import ensure_program
 from hack.kubernetes.arguments import controller_manager_argv, scheduler_argv
 from hack.kubernetes.build import ATTACHER, CONTROLLER_MANAGER, SCHEDULER
@@ -40,15 +41,15 @@ SECONDS = 120.0
 
 
 class Theatre:
-    """Three nodes that are Ready, and whatever runs on them."""
+    """Nodes that are Ready, and whatever runs on them."""
 
-    def __init__(self, plane: ControlPlane, admin: Client) -> None:
-        self.plane, self.admin, self.clock = plane, admin, SystemClock()
-        self.fakes = FakeCluster(list(NAMES))
+    def __init__(self, plane: ControlPlane, admin: Client, names: tuple[str, ...]) -> None:
+        self.plane, self.admin, self.clock, self.names = plane, admin, SystemClock(), names
+        self.fakes = FakeCluster(list(names))
         self.control: Control = build_control(MemoryStore(self.fakes.name), self.fakes.connect, self.clock)
-        self.fakes.add_to(self.control)
+        self.fakes.add_to(self.control, replica_count=3)
         self.lease_seconds = 40
-        self._alive = set(NAMES)
+        self._alive = set(names)
         self._stop = threading.Event()
         self._kubelets = threading.Thread(target=self._run_kubelets)
 
@@ -56,7 +57,7 @@ class Theatre:
         self.admin.create("/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": SHOP}})
         driver = {"kind": "CSIDriver", "metadata": {"name": NAME}, "spec": {"attachRequired": True}}
         self.admin.create("/apis/storage.k8s.io/v1/csidrivers", driver)
-        for name in NAMES:
+        for name in self.names:
             self._make_node(name)
         self._kubelets.start()
 
@@ -66,8 +67,7 @@ class Theatre:
 
     def run(self, name: str, claim: str) -> Volume:
         """A StatefulSet of one pod, with a volume of three replicas; once it runs."""
-        volume = self.control.volumes.create(VolumeRequest(f"pvc-{claim}", GIB, "nvme"))
-        self._make_claim(claim, volume)
+        volume = self.make_claim(claim)
         template = {
             "metadata": {"labels": {"app": name}},
             "spec": {
@@ -79,7 +79,7 @@ class Theatre:
         spec = {"selector": {"matchLabels": {"app": name}}, "serviceName": name, "template": template}
         wanted = {"kind": "StatefulSet", "metadata": {"name": name}, "spec": spec}
         self.admin.create(f"/apis/apps/v1/namespaces/{SHOP}/statefulsets", wanted)
-        self.wait_running(f"{name}-0", set(NAMES))
+        self.wait_running(f"{name}-0", set(self.names))
         return volume
 
     def wait_running(self, pod: str, nodes: set[str], seconds: float = SECONDS) -> None:
@@ -109,7 +109,8 @@ class Theatre:
 
     def _make_node(self, name: str) -> None:
         managed = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
-        metadata = {"name": name, "annotations": managed, "labels": {"kubernetes.io/hostname": name}}
+        labels = {"kubernetes.io/hostname": name, NODE_KEY: name}
+        metadata = {"name": name, "annotations": managed, "labels": labels}
         self.admin.create(NODES, {"kind": "Node", "metadata": metadata})
         room = {"cpu": "4", "memory": "8Gi", "pods": "110"}
         status = {"capacity": room, "allocatable": room, "conditions": [_ready()]}
@@ -120,9 +121,17 @@ class Theatre:
         spec = {"holderIdentity": name, "leaseDurationSeconds": self.lease_seconds, "renewTime": _now()}
         self.admin.create(LEASES, {"kind": "Lease", "metadata": {"name": name}, "spec": spec})
 
-    def _make_claim(self, name: str, volume: Volume) -> None:
+    def make_claim(self, name: str, class_name: str = "", nodes: tuple[str, ...] = ()) -> Volume:
+        """And its volume, of three replicas, on `nodes` if there is a choice."""
+        volume = self.control.volumes.create(
+            VolumeRequest(f"pvc-{name}", GIB, "nvme", 3, preferred_nodes=nodes)
+        )
+        self._bind(name, class_name, volume)
+        return volume
+
+    def _bind(self, name: str, class_name: str, volume: Volume) -> None:
         size = {"storage": "1Gi"}
-        common: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+        common: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": class_name}
         kept = {"capacity": size, "claimRef": {"namespace": SHOP, "name": name}}
         source = {"csi": {"driver": NAME, "volumeHandle": volume.id}}
         spec = {**common, **kept, **source}
@@ -191,7 +200,7 @@ def _now() -> str:
 
 
 @contextmanager
-def playing(folder: Path) -> Iterator[Theatre]:
+def playing(folder: Path, names: tuple[str, ...] = NAMES) -> Iterator[Theatre]:
     """With everything that a cluster decides by."""
     with ExitStack() as stack:
         plane = stack.enter_context(ControlPlane())
@@ -203,7 +212,7 @@ def playing(folder: Path) -> Iterator[Theatre]:
             plane.daemon(program.name, [*words, "--secure-port=0"]).start()
         admin = Client(read_kubeconfig(plane.admin_kubeconfig))
         stack.callback(admin.close)
-        theatre = Theatre(plane, admin)
+        theatre = Theatre(plane, admin, names)
         server = serve(
             partial(register_controller, theatre.control), UnixEndpoint(folder / "csi.sock"), _no_identity
         )
