@@ -50,4 +50,4 @@ def _remove(client: Client, path: str, found: Json) -> None:
     with suppress(NotFound):
         if found["metadata"].get("finalizers"):
             client.patch(path, [{"op": "remove", "path": "/metadata/finalizers"}])
-        client.delete(path)
+        client.delete(path, grace_seconds=0)  # no kubelet says that a pod has ended
