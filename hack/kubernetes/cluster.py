@@ -7,6 +7,7 @@ to the pods of webhooks by itself), DNS, and a registry.
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 
 from hack.golang import ensure_program
@@ -15,14 +16,15 @@ from hack.kubernetes.build import CONTROLLER_MANAGER, KUBECTL, KUBELET, SCHEDULE
 from hack.kubernetes.images import ensure_archive, make_images
 from hack.kubernetes.kubectl import Kubectl
 from hack.kubernetes.plane import ControlPlane
-from hack.kubernetes.worker import Program, pod_range, start_worker
+from hack.kubernetes.seed import ensure_disk
+from hack.kubernetes.worker import DISK, Program, pod_range, start_worker
 from hack.lab import network
-from hack.lab.cluster import Cluster
+from hack.lab.cluster import GIB, Cluster
 from hack.lab.vm import Machine
 from replication.clock import SystemClock, wait_until
 
 PORT = 443
-DISKS = 2
+_DISK_BYTES = 2 * GIB
 READY_SECONDS = 600.0
 _ROUTING = ("--bind-address=0.0.0.0", "--enable-aggregator-routing=true")
 
@@ -30,7 +32,7 @@ _ROUTING = ("--bind-address=0.0.0.0", "--enable-aggregator-routing=true")
 class KubernetesCluster:
     """`with KubernetesCluster(machines) as kubernetes`: every machine is a node of it, and Ready.
 
-    The machines are those of a hack.lab.cluster.Cluster with two disks, whose first is left alone.
+    The machines are those of `make_machines`, and run. The first disk of each is left alone.
     """
 
     def __init__(self, machines: Cluster) -> None:
@@ -42,7 +44,6 @@ class KubernetesCluster:
     def __enter__(self) -> "KubernetesCluster":
         with self._stack:
             self._start_plane()
-            self._images = ensure_archive(make_images())
             network.add_address(SERVICE)
             for machine in self.machines.machines:
                 network.add_route(pod_range(machine), machine.address)
@@ -76,7 +77,7 @@ class KubernetesCluster:
         """Also after the machine has booted again."""
         others = tuple(other for other in self.machines.machines if other is not machine)
         kubelet = ensure_program(KUBELET)
-        self.programs[machine.name] = start_worker(machine, others, self.plane, kubelet, self._images)
+        self.programs[machine.name] = start_worker(machine, others, self.plane, kubelet)
 
     def wait_node_ready(self, machine: Machine, timeout: float = READY_SECONDS) -> None:
         def is_ready() -> bool:
@@ -85,6 +86,12 @@ class KubernetesCluster:
             return found is not None and has_condition(found, "Ready")
 
         wait_until(is_ready, f"node {machine.name} Ready", timeout=timeout, clock=self._clock, interval=0.5)
+
+
+def make_machines(*archives: Path, nodes: int = 3, memory_mib: int = 1200) -> Cluster:
+    """Not started yet. `archives` have the images that pods may run, besides those of the lab's own."""
+    disk = ensure_disk((ensure_archive(make_images()), *archives), _DISK_BYTES)
+    return Cluster(nodes, DISK + 1, disk_size_bytes=_DISK_BYTES, memory_mib=memory_mib, images={DISK: disk})
 
 
 def has_condition(found: dict[str, object], kind: str) -> bool:

@@ -81,13 +81,21 @@ def make_images() -> tuple[Image, ...]:
 
 def ensure_archive(images: Sequence[Image]) -> Path:
     """As `docker save` writes it, which containerd imports. In the user's cache, where machines see it."""
-    digest = hashlib.sha256(repr(images).encode()).hexdigest()[:12]
-    path = paths.cache() / f"images-{digest}.tar"
+    path = paths.cache() / f"images-{_digest(images)}.tar"
     if not path.exists():
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             _write_archive(file, images)
         Path(file.name).replace(path)
     return path
+
+
+def _digest(images: Sequence[Image]) -> str:
+    found = hashlib.sha256()
+    for image in images:
+        found.update(f"{image.tag}{image.config}{sorted(image.links.items())}".encode())
+        for name, content in sorted(image.files.items()):
+            found.update(f"{name} {len(content)} ".encode() + content)
+    return found.hexdigest()[:12]
 
 
 def _write_archive(file: IO[bytes], images: Sequence[Image]) -> None:

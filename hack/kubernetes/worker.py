@@ -35,13 +35,14 @@ def pod_range(machine: Machine) -> str:
 
 
 def start_worker(
-    machine: Machine, others: tuple[Machine, ...], plane: ControlPlane, kubelet: Path, images: Path
+    machine: Machine, others: tuple[Machine, ...], plane: ControlPlane, kubelet: Path
 ) -> Program:
     """Also after the machine has booted again. The kubelet joins the cluster by itself, in its own time."""
     _write_files(machine, others, plane)
     machine.succeed([str(SCRIPT), f"{_FOLDER}/worker.conf"])
     containerd = _spawn_containerd(machine)
-    _import_images(machine, images)
+    ctr = f"{get_tree(KUBERNETES)}/usr/bin/ctr"
+    machine.wait_until_succeeds([ctr, "version"], timeout=120)
     return Program(containerd, _spawn_kubelet(machine, kubelet))
 
 
@@ -67,15 +68,6 @@ def _spawn_containerd(machine: Machine) -> Spawned:
     argv = [str(tree / "bin" / "containerd"), "--config", f"{_FOLDER}/containerd.toml"]
     libraries = f"{tree}/lib/x86_64-linux-gnu"  # of runc
     return machine.spawn(argv, environment={"PATH": path, "LD_LIBRARY_PATH": libraries})
-
-
-def _import_images(machine: Machine, images: Path) -> None:
-    """Once: what was imported is on the disk."""
-    ctr = f"{get_tree(KUBERNETES)}/usr/bin/ctr"
-    machine.wait_until_succeeds([ctr, "version"], timeout=120)
-    machine.succeed(
-        f"{ctr} -n k8s.io images ls -q | grep -qx {PAUSE} || {ctr} -n k8s.io images import {images}"
-    )
 
 
 def _spawn_kubelet(machine: Machine, program: Path) -> Spawned:

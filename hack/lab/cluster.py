@@ -4,12 +4,13 @@ import contextlib
 import datetime
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from hack.lab import network, paths, rundir
 from hack.lab.accelerator import choose_accelerator
+from hack.lab.diskcopy import copy_image
 from hack.lab.initramfs import write_initramfs
 from hack.lab.packages import DEFAULT_KERNEL, get_kernel, read_pins
 from hack.lab.qemu import Hardware
@@ -29,6 +30,8 @@ class Cluster:
 
     Disks are NVMe, say that they have a volatile write cache, and forget nothing. With `volatile` they are
     virtio's. True: what was not flushed is forgotten when the power fails. False: they have no such cache.
+
+    Each machine's disk N begins as a copy of `images[N]`, or empty.
     """
 
     def __init__(  # noqa: PLR0913 - what machines differ in, each by its name
@@ -40,6 +43,7 @@ class Cluster:
         memory_mib: int = 900,
         cpus: int = 1,
         volatile: bool | None = None,
+        images: Mapping[int, Path] = MappingProxyType({}),
         kernel: str = DEFAULT_KERNEL,
     ) -> None:
         self.nodes = nodes
@@ -48,6 +52,7 @@ class Cluster:
         self.memory_mib = memory_mib
         self.cpus = cpus
         self.volatile = volatile
+        self.images = images
         self.kernel = get_kernel(kernel)
         self.machines: tuple[Machine, ...] = ()
         self.logs = Path()
@@ -93,7 +98,7 @@ class Cluster:
             initramfs = folder / f"{name}.initramfs"
             write_initramfs(initramfs, self.kernel, name, addresses)
             tap = self._stack.enter_context(network.tap(network.tap_name(index)))
-            disks = tuple(self._make_disk(folder / f"{name}-disk{number}") for number in range(self.disks))
+            disks = tuple(self._make_disk(folder, name, number) for number in range(self.disks))
             yield Machine(
                 Hardware(
                     name=name,
@@ -113,8 +118,11 @@ class Cluster:
                 address,
             )
 
-    def _make_disk(self, path: Path) -> Path:
-        with path.open("wb") as disk:
+    def _make_disk(self, folder: Path, name: str, number: int) -> Path:
+        path = folder / f"{name}-disk{number}"
+        if number in self.images:
+            copy_image(self.images[number], path)
+        with path.open("ab") as disk:
             disk.truncate(self.disk_size_bytes)
         return path
 

@@ -1,8 +1,8 @@
 """A machine's disk as a thing that is carried about while its power is off: copied, put back, exchanged."""
 
-import subprocess
 from pathlib import Path
 
+from hack.lab.diskcopy import copy_image
 from hack.lab.errors import LabError
 from hack.lab.vm import Machine
 
@@ -11,13 +11,13 @@ def copy_disk(machine: Machine, index: int = 0) -> Path:
     """An image of the disk as it is now, beside it; it lives as long as the cluster."""
     disk = _find_disk(machine, index)
     image = disk.with_suffix(".image")
-    _copy(disk, image)
+    copy_image(disk, image)
     return image
 
 
 def put_disk(machine: Machine, image: Path, index: int = 0) -> None:
     """The disk holds what `image` does, and has the serial number that it had."""
-    _copy(image, _find_disk(machine, index))
+    copy_image(image, _find_disk(machine, index))
 
 
 def empty_disk(machine: Machine, index: int = 0) -> None:
@@ -32,7 +32,3 @@ def _find_disk(machine: Machine, index: int) -> Path:
     if machine.running:
         raise LabError(f"{machine.name} runs: its disks cannot be taken out")
     return machine.hardware.disks[index]
-
-
-def _copy(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "--sparse=always", "--", str(source), str(target)], check=True)

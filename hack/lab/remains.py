@@ -13,7 +13,7 @@ ls /sys/kernel/config/nvmet/subsystems /sys/kernel/config/nvmet/hosts | grep tri
 ls -d /sys/block/md*
 cat /sys/block/dm-*/dm/name | grep ^trilith-
 cat /sys/class/nvme/*/subsysnqn | grep trilith
-grep -e /dev/md -e /run/pods /proc/mounts
+grep -e /dev/md -e /run/pods -e volumeDevices /proc/mounts
 true
 """
 LOGICAL_VOLUMES = """

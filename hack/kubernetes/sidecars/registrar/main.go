@@ -43,6 +43,7 @@ func main() {
 	known := flag.String("kubelet-registration-path", "", "the same socket, as the kubelet sees it")
 	folder := flag.String("plugin-registration-path", "/registration", "where the kubelet looks for plugins")
 	flag.String("v", "0", "for the real one's sake")
+	flag.Duration("timeout", 0, "for the real one's sake")
 	flag.Parse()
 	name := askForName(*plugin)
 	socket := filepath.Join(*folder, name+"-reg.sock")

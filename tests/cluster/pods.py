@@ -1,0 +1,141 @@
+"""Pods and claims as users write them, and waiting for what becomes of them."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from hack.kubernetes.images import BUSYBOX
+from hack.kubernetes.kubectl import Kubectl
+from replication.clock import SystemClock, wait_until
+from replication.errors import NotFound
+from replication.kubernetes.client import Client
+
+Json = dict[str, Any]
+
+PATH = "/data"
+DEVICE = "/dev/data"
+PATIENCE = 300.0
+"""Seconds; under software emulation a pod takes ten, and a busy machine five times as long."""
+
+_CLOCK = SystemClock()
+_FOREVER = "trap exit TERM; while :; do sleep 1; done"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One namespace of a cluster, asked quickly, and by kubectl where users do."""
+
+    client: Client
+    kubectl: Kubectl
+    namespace: str = "default"
+
+    def apply(self, *documents: Json) -> None:
+        self.kubectl.apply(*documents)
+
+    def get(self, kind: str, name: str) -> Json:
+        return self.client.get(f"{self._path(kind)}/{name}")
+
+    def list(self, kind: str) -> list[Json]:
+        items: list[Json] = self.client.get(self._path(kind))["items"]
+        return items
+
+    def delete(self, kind: str, name: str) -> None:
+        """And wait until it is gone."""
+        self.client.delete(f"{self._path(kind)}/{name}")
+        self.wait(lambda: self.is_gone(kind, name), f"{kind} {name} gone")
+
+    def is_gone(self, kind: str, name: str) -> bool:
+        try:
+            self.get(kind, name)
+        except NotFound:
+            return True
+        return False
+
+    def wait(self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
+        wait_until(condition, what, timeout=timeout, clock=_CLOCK, interval=0.2)
+
+    def wait_for_condition(self, pod: str, kind: str = "Ready", timeout: float = PATIENCE) -> None:
+        self.wait(lambda: is_so(self.get("pods", pod), kind), f"pod {pod} {kind}", timeout)
+
+    def clean(self) -> None:
+        """No pod and no claim of a test is left, and nothing that was made for them."""
+        for kind in ("pods", "persistentvolumeclaims"):
+            for each in self.list(kind):
+                with suppress(NotFound):
+                    self.client.delete(f"{self._path(kind)}/{each['metadata']['name']}")
+        for kind in ("pods", "persistentvolumeclaims", "persistentvolumes", "volumeattachments"):
+            self.wait(lambda kind=kind: self.list(kind) == [], f"no {kind}")  # type: ignore[misc]
+
+    def run(self, pod: str, command: str) -> str:
+        """A line for the shell in the pod: what it printed."""
+        return self.kubectl.run("exec", "-n", self.namespace, pod, "--", "sh", "-c", command)
+
+    def _path(self, kind: str) -> str:
+        if kind in _CLUSTER_WIDE:
+            return f"{_CLUSTER_WIDE[kind]}/{kind}"
+        return f"/api/v1/namespaces/{self.namespace}/{kind}"
+
+
+_CLUSTER_WIDE = {
+    "persistentvolumes": "/api/v1",
+    "nodes": "/api/v1",
+    "volumeattachments": "/apis/storage.k8s.io/v1",
+    "csinodes": "/apis/storage.k8s.io/v1",
+    "storageclasses": "/apis/storage.k8s.io/v1",
+    "volumes": "/apis/trilith.io/v1alpha1",
+}
+
+
+def is_so(found: Json, kind: str) -> bool:
+    """Whether an object says of itself that it is so."""
+    conditions = found.get("status", {}).get("conditions", [])
+    return any(each["type"] == kind and each["status"] == "True" for each in conditions)
+
+
+def make_pod(name: str, volume: Json, *, node: str = "", block: bool = False, **spec: Any) -> Json:  # noqa: ANN401
+    """It does nothing but have the volume, at PATH or as DEVICE, where it is told to run or anywhere."""
+    where = {"kubernetes.io/hostname": node} if node else {}
+    mounted = {"name": "data", "mountPath": PATH}
+    container = {"name": "main", "image": BUSYBOX, "command": ["sh", "-c", _FOREVER]}
+    use = (
+        {"volumeDevices": [{"name": "data", "devicePath": DEVICE}]} if block else {"volumeMounts": [mounted]}
+    )
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "nodeSelector": where,
+            "containers": [{**container, **use}],
+            "volumes": [{"name": "data", **volume}],
+            **spec,
+        },
+    }
+
+
+def ephemeral(storage_class: str, size: str = "64Mi") -> Json:
+    """A volume that lives as long as its pod."""
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": claim_spec(storage_class, size)}}}
+
+
+def of_claim(name: str) -> Json:
+    return {"persistentVolumeClaim": {"claimName": name}}
+
+
+def make_claim(name: str, storage_class: str, size: str = "64Mi", **spec: Any) -> Json:  # noqa: ANN401
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {**claim_spec(storage_class, size), **spec},
+    }
+
+
+def claim_spec(storage_class: str, size: str) -> Json:
+    return {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": storage_class,
+        "resources": {"requests": {"storage": size}},
+    }
