@@ -71,6 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     "replication.cli": {"replication.cli", *BELOW_CONTROL},
     "replication.cli.check": {"replication.cli", "replication.preflight", *LOOKING},
     "csi": {"csi", *BELOW_CONTROL},
+    "csi.administration": {"csi", "replication.cli", *BELOW_CONTROL},
     "csi.node": {"csi", "replication.rpc", *SHARED},
     "hack": {"hack", "csi", "replication"},
     "tests": set(PACKAGES),
