@@ -13,16 +13,16 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from hack.golang import ensure_program  # noqa: E402 - the checkout has to be importable first
+from hack.golang import Program, ensure_program  # noqa: E402 - the checkout has to be importable first
 from hack.helm.build import ensure_helm  # noqa: E402
-from hack.kubernetes.build import CLUSTER, ensure_control_plane  # noqa: E402
+from hack.kubernetes.build import CLUSTER, CONTROL_PLANE  # noqa: E402
 from hack.lab import packages, paths  # noqa: E402
 from hack.lab.errors import LabError  # noqa: E402
 from hack.sanity.build import ensure_csi_sanity  # noqa: E402
@@ -48,7 +48,7 @@ def main() -> int:
         _timed("Python environment", ensure_environment)
         _timed("commands", ensure_commands)
         if purpose == "kubernetes":
-            _timed("etcd and kube-apiserver", ensure_control_plane)
+            ensure_programs(CONTROL_PLANE)
             _timed("helm", ensure_helm)
         elif purpose != "check":
             _timed("programs of the host", require_programs)
@@ -170,9 +170,14 @@ def ensure_go_tools() -> None:
 
 
 def ensure_cluster() -> None:
-    """A Kubernetes cluster's programs, each with its time: a quarter of an hour the first time."""
+    """All that Kubernetes consists of."""
     _timed("packages of Kubernetes' nodes", lambda: packages.ensure_packages(packages.KUBERNETES))
-    for program in CLUSTER:
+    ensure_programs(CLUSTER)
+
+
+def ensure_programs(programs: Iterable[Program]) -> None:
+    """Built with Go, each with its time: a quarter of an hour for all of them, the first time."""
+    for program in programs:
         _timed(program.name, partial(ensure_program, program))
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hack.golang import Program, ensure_program
+from hack.golang import Program
 
 VERSION = "1.35.4"
 """Also in go.mod, which replaces each k8s.io module by its own release: Kubernetes has folders."""
@@ -45,11 +45,8 @@ REGISTRAR = Program("csi-registrar", _SIDECARS, "./registrar")
 LIVENESS = Program("csi-liveness", _SIDECARS, "./liveness")
 """Stand-ins of ours for two sidecars whose modules are not served."""
 
-CONTROL_PLANE = (ETCD, APISERVER)
+CONTROL_PLANE = (ETCD, APISERVER, CONTROLLER_MANAGER, KUBECTL)
+"""What tests without machines need: `make e2e`."""
+
 SIDECARS = (PROVISIONER, ATTACHER, RESIZER, REGISTRAR, LIVENESS)
-CLUSTER = (*CONTROL_PLANE, CONTROLLER_MANAGER, SCHEDULER, KUBELET, KUBECTL, *SIDECARS)
-
-
-def ensure_control_plane() -> tuple[Path, Path]:
-    """Of etcd and kube-apiserver. Raises LabError without Go, or when a build fails."""
-    return ensure_program(ETCD), ensure_program(APISERVER)
+CLUSTER = (*CONTROL_PLANE, SCHEDULER, KUBELET, *SIDECARS)

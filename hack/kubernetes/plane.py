@@ -13,8 +13,9 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from types import TracebackType
 
+from hack.golang import ensure_program
 from hack.kubernetes.arguments import SERVICE, Places, apiserver_argv, etcd_argv
-from hack.kubernetes.build import ensure_control_plane
+from hack.kubernetes.build import APISERVER, ETCD
 from hack.kubernetes.pki import Authority, make_kubeconfig, write_account_keys
 from hack.kubernetes.ports import free_ports
 from hack.kubernetes.processes import Daemon
@@ -63,7 +64,7 @@ class ControlPlane:
         self._stack.close()
 
     def _start(self) -> None:
-        etcd, apiserver = ensure_control_plane()
+        etcd, apiserver = ensure_program(ETCD), ensure_program(APISERVER)
         port, etcd_port, peer_port = free_ports(3)
         self._places = Places(self.folder, self._address, self._port or port, etcd_port, peer_port)
         self.server = self._places.server

@@ -14,6 +14,8 @@ from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
 from tests.kubernetes.theatre import NAMES, Theatre, playing
 
+pytestmark = pytest.mark.more
+
 
 @pytest.fixture(scope="module")
 def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
