@@ -22,6 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from hack.golang import Program, ensure_program  # noqa: E402 - the checkout has to be importable first
 from hack.helm.build import ensure_helm  # noqa: E402
+from hack.image.build import ensure_image  # noqa: E402
 from hack.kubernetes.build import CLUSTER, CONTROL_PLANE  # noqa: E402
 from hack.lab import packages, paths  # noqa: E402
 from hack.lab.errors import LabError  # noqa: E402
@@ -173,6 +174,7 @@ def ensure_cluster() -> None:
     """All that Kubernetes consists of."""
     _timed("packages of Kubernetes' nodes", lambda: packages.ensure_packages(packages.KUBERNETES))
     ensure_programs(CLUSTER)
+    _timed("image of deploy/Dockerfile", ensure_image)
 
 
 def ensure_programs(programs: Iterable[Program]) -> None:

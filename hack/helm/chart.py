@@ -43,11 +43,11 @@ def lint() -> str:
     return run_helm(["lint", "--strict", "--kube-version", VERSION, str(CHART)])
 
 
-def run_helm(words: Sequence[str], kubeconfig: Path | None = None) -> str:
+def run_helm(words: Sequence[str], kubeconfig: Path | None = None, timeout: float = _TIMEOUT) -> str:
     """Standard output."""
     named = ["--kubeconfig", str(kubeconfig)] if kubeconfig is not None else []
     argv = [str(ensure_helm()), *words, *named]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=_TIMEOUT)
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=timeout)
     if done.returncode:
         raise LabError(f"helm {words[0]}: {done.stderr.strip()} {done.stdout.strip()}")
     return done.stdout

@@ -18,6 +18,7 @@ DISK = 1
 """Which of the machine's disks containerd and the kubelet have; the first is Trilith's."""
 
 _FOLDER = "/run/kubernetes"
+_SLICE = "/sys/fs/cgroup/system.slice"
 _NETWORKS = "/etc/cni/net.d"
 _CONTAINERD = "/run/containerd/containerd.sock"
 
@@ -67,7 +68,7 @@ def _spawn_containerd(machine: Machine) -> Spawned:
     path = f"{tree}/bin:{tree}/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
     argv = [str(tree / "bin" / "containerd"), "--config", f"{_FOLDER}/containerd.toml"]
     libraries = f"{tree}/lib/x86_64-linux-gnu"  # of runc
-    return machine.spawn(argv, environment={"PATH": path, "LD_LIBRARY_PATH": libraries})
+    return _spawn_apart(machine, argv, environment={"PATH": path, "LD_LIBRARY_PATH": libraries})
 
 
 def _spawn_kubelet(machine: Machine, program: Path) -> Spawned:
@@ -79,7 +80,13 @@ def _spawn_kubelet(machine: Machine, program: Path) -> Spawned:
         "housekeeping-interval": "60s",
         "v": "1",
     }
-    return machine.spawn([str(program), *(f"--{name}={value}" for name, value in options.items())])
+    return _spawn_apart(machine, [str(program), *(f"--{name}={value}" for name, value in options.items())])
+
+
+def _spawn_apart(machine: Machine, argv: list[str], environment: dict[str, str] | None = None) -> Spawned:
+    """In the node's own slice: see worker.sh."""
+    enter = f'echo $$ >{_SLICE}/cgroup.procs && exec "$@"'
+    return machine.spawn(["/bin/sh", "-c", enter, "sh", *argv], environment)
 
 
 def kubelet_config() -> dict[str, object]:

@@ -6,6 +6,11 @@ set -eu
 mount --make-rshared / # the kubelet and CSI plugins hand mounts to each other
 mkdir -p /dev/mqueue /etc/cni/net.d /opt/cni /data /var/lib/kubelet /var/lib/containerd /var/log/pods
 mountpoint -q /dev/mqueue || mount -t mqueue mqueue /dev/mqueue
+# As systemd has it: else each process of the node counts as much as all pods together. Kubernetes gives these a
+# weight of 39 for each processor, so that on a machine of one the node's own would starve them.
+echo +cpu >/sys/fs/cgroup/cgroup.subtree_control
+mkdir -p /sys/fs/cgroup/system.slice
+echo 10 >/sys/fs/cgroup/system.slice/cpu.weight
 modprobe loop # for block volumes, which the kubelet keeps open through one; udev has it on other machines
 echo 1 >/proc/sys/net/ipv4/ip_forward
 ip route replace default via "$GATEWAY" # the kubelet finds its own address by it

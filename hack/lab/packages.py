@@ -16,8 +16,8 @@ from hack.lab.errors import LabError
 
 DEFAULT_KERNEL = "6.12"
 PINS = Path(__file__).with_name("packages.toml")
-KUBERNETES = "kubernetes"
-"""The tree of a Kubernetes node's programs, which only some want."""
+KUBERNETES, IMAGES = "kubernetes", "images"
+"""Trees that only some want: the programs of a Kubernetes node, and what an image is made with."""
 
 _ALWAYS = ("host", "guest")
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")

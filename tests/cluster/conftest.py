@@ -5,6 +5,7 @@ Every test here is marked `kubelet`, needs root and Go, and finds no pod, no cla
 
 import signal
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -54,10 +55,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def machines(request: pytest.FixtureRequest) -> Iterator[Machines]:
-    with make_machines() as machines:
-        request.session.stash[_machines] = machines
+    with make_machines() as machines, keep_evidence(request.session, machines):
         yield machines
-        del request.session.stash[_machines]
+
+
+@contextmanager
+def keep_evidence(session: pytest.Session, machines: Machines) -> Iterator[None]:
+    """A test that fails shows what these machines have to say."""
+    session.stash[_machines] = machines
+    try:
+        yield
+    finally:
+        del session.stash[_machines]
 
 
 @pytest.fixture(scope="session")
