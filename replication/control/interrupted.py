@@ -23,8 +23,9 @@ class Interrupted:
         """The record, neither ATTACHING nor DETACHING any more."""
         volume = self._records.get(volume_id).volume
         step = choose_step(volume)
-        if step in {Step.UNDO_ATTACH, Step.FINISH_DETACH}:
-            self._do(step, volume)
+        if step not in {Step.UNDO_ATTACH, Step.FINISH_DETACH}:
+            return volume
+        self._do(step, volume)
         return self._records.get(volume_id).volume
 
     def settle_fence(self, volume_id: str) -> None:

@@ -8,8 +8,8 @@ from replication.clock import Clock
 from replication.control.events import Events, log
 from replication.control.insync import stamp
 from replication.control.store.base import Event, Store
-from replication.errors import Conflict
-from replication.model import Replica, ReplicaState, Versioned, Volume
+from replication.errors import Conflict, TrilithError, Unavailable
+from replication.model import Phase, Replica, ReplicaState, Versioned, Volume
 
 PATIENCE = 10.0  # for another operation on the same volume, before Conflict is raised
 
@@ -35,19 +35,43 @@ class Records:
         `told`, kind and message of an event, is kept with the change, as are those about replicas' states.
         Every Conflict of a swap means that another swap succeeded, so this ends.
         """
-        while True:
+        swapped = self._change_recalled(volume_id, step, told)
+        while swapped is None:
             found = self.store.get_volume(volume_id)
-            after = stamp(found.volume, step(found.volume), self.clock.wall(), found.version + 1)
+            after = self._apply(found, step)
             if after == found.volume:
                 return found
-            events = self._make_events(found.volume, after, told)
-            try:
-                swapped = self.store.swap_volume(after, found.version, events)
-            except Conflict:
-                continue
-            for event in events:
-                log(event)
-            return swapped
+            swapped = self._try_swap(found, after, told)
+        return swapped
+
+    def _change_recalled(
+        self, volume_id: str, step: Callable[[Volume], Volume], told: tuple[str, str] | None
+    ) -> Versioned | None:
+        """Without reading it first. Only a swap that succeeds says that what was known was no old record."""
+        known = self.store.recall_volume(volume_id)
+        if known is None:
+            return None
+        try:
+            after = self._apply(known, step)
+            return self._try_swap(known, after, told) if after != known.volume else None
+        except Unavailable:
+            raise
+        except TrilithError:
+            return None  # of an old record, perhaps: it is read, and asked again
+
+    def _apply(self, found: Versioned, step: Callable[[Volume], Volume]) -> Volume:
+        return stamp(found.volume, step(found.volume), self.clock.wall(), found.version + 1)
+
+    def _try_swap(self, found: Versioned, after: Volume, told: tuple[str, str] | None) -> Versioned | None:
+        """None when somebody else was first."""
+        events = self._make_events(found.volume, after, told)
+        try:
+            swapped = self.store.swap_volume(after, found.version, events)
+        except Conflict:
+            return None
+        for event in events:
+            log(event)
+        return swapped
 
     def remove(self, record: Versioned, told: tuple[str, str]) -> None:
         """Conflict unless the record is still this one. Nothing to do when it is gone."""
@@ -65,7 +89,8 @@ class Records:
 
     def _make_events(self, before: Volume, after: Volume, told: tuple[str, str] | None) -> tuple[Event, ...]:
         states = {r.id: r.state for r in before.replicas}
-        changed = (r for r in after.replicas if states.get(r.id) is not r.state)
+        made = before.phase is Phase.CREATING  # which is told as one event
+        changed = [] if made else [r for r in after.replicas if states.get(r.id) is not r.state]
         words = [(replica.state, _describe(replica, after.epoch)) for replica in changed]
         return tuple(self._make_event(after, *each) for each in (*words, *([told] if told else [])))
 

@@ -76,11 +76,12 @@ class Volumes:
         answer, and is not asked first.
         """
         with self._records.lock(volume_id, "detach"):
-            if not self._exists(volume_id):
+            try:
+                volume = self.get(volume_id)
+            except NotFound:
                 return
-            volume = self.get(volume_id)
             if not volume.upkeep and volume.consumer in {None, node or volume.consumer}:
-                self._detach(volume_id, silent=silent)
+                self._detach(volume, silent=silent)
 
     def begin_upkeep(self, volume_id: str, node: str) -> None:
         """Attach it for ourselves, if nobody has it."""
@@ -176,12 +177,11 @@ class Volumes:
         if self.interrupted.settle_attachment(volume_id).upkeep:
             self._detaching.detach(volume_id)
 
-    def _detach(self, volume_id: str, *, silent: bool) -> None:
-        attachment = self.get(volume_id).attachment
-        if attachment == "attaching":
-            self.interrupted.settle_attachment(volume_id)
+    def _detach(self, volume: Volume, *, silent: bool) -> None:
+        if volume.attachment is Attachment.ATTACHING:
+            self.interrupted.settle_attachment(volume.id)
         else:
-            self._detaching.detach(volume_id, silent=silent)
+            self._detaching.detach(volume.id, silent=silent)
 
     def _repeat(self, volume: Volume, request: VolumeRequest) -> Volume:
         with self._records.lock(volume.id, f"create {request.name}"):

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from replication.control.events import Events
+from replication.control.records import Records
 from replication.control.store.kubernetes import KubernetesStore
 from replication.control.store.resources import (
     CLUSTER_NAME,
@@ -14,10 +16,18 @@ from replication.control.store.resources import (
     VOLUMES,
     object_name,
 )
-from replication.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidRequest, Unsupported
+from replication.errors import (
+    AlreadyExists,
+    Conflict,
+    FailedPrecondition,
+    InvalidRequest,
+    StaleEpoch,
+    Unsupported,
+)
 from replication.kubernetes.client import Client
 from replication.model import Phase, Volume
 from tests.kubernetes.conftest import OpenStore
+from tests.kubernetes.patience import CLOCK
 from tests.unit.control.records import volume
 
 V0 = f"{VOLUMES}/v0"
@@ -154,3 +164,31 @@ def test_records_of_another_cluster_or_a_newer_program_are_left_alone(
     admin.patch(f"{CLUSTERS}/{CLUSTER_NAME}", [newer])
     with pytest.raises(Unsupported, match="have format 2, this program knows 1"):
         open_store()
+
+
+def test_a_record_that_somebody_else_has_made_newer_is_read_before_it_is_swapped(
+    open_store: OpenStore,
+) -> None:
+    """What is known of it is only good to begin with."""
+    store, other = open_store(), open_store()
+    records = Records(store, CLOCK, Events(store, CLOCK))
+    store.add_volume(volume())
+    assert records.change("v0", lambda found: replace(found, epoch=found.epoch + 1)).version == 2
+    other.swap_volume(replace(volume(), epoch=7), 2)
+    assert records.change("v0", lambda found: replace(found, epoch=found.epoch + 1)).volume.epoch == 8
+
+
+def test_a_step_that_an_old_record_refuses_is_asked_again_of_the_new_one(open_store: OpenStore) -> None:
+    store, other = open_store(), open_store()
+    records = Records(store, CLOCK, Events(store, CLOCK))
+    store.add_volume(volume())
+    other.swap_volume(replace(volume(), epoch=7), 1)
+
+    def step(found: Volume) -> Volume:
+        if found.epoch != 7:
+            raise StaleEpoch(f"epoch {found.epoch}")
+        return replace(found, epoch=8)
+
+    assert records.change("v0", step).volume.epoch == 8
+    with pytest.raises(StaleEpoch, match="epoch 8"):
+        records.change("v0", step)

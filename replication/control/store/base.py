@@ -45,6 +45,12 @@ class Store(Protocol):
 
     def get_volume(self, volume_id: str) -> Versioned: ...
 
+    def recall_volume(self, volume_id: str) -> Versioned | None:
+        """As it was known last, without asking anybody: good to begin a swap with, which says if it is old.
+
+        None where that is not known, or where to read costs nothing.
+        """
+
     def find_volume(self, name: str) -> Versioned | None: ...
 
     def list_volumes(self) -> tuple[Versioned, ...]:

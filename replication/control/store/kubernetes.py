@@ -125,6 +125,11 @@ class KubernetesStore:
     def get_volume(self, volume_id: str) -> Versioned:
         return parse_volume(self._read_volume(volume_id))
 
+    def recall_volume(self, volume_id: str) -> Versioned | None:
+        """From the watch, and from what was written here."""
+        known = self._volumes.peek(volume_id)
+        return known.value if known is not None and isinstance(known.value, Versioned) else None
+
     def find_volume(self, name: str) -> Versioned | None:
         try:
             owner = self._client.get(f"{VOLUME_NAMES}/{object_name(name)}")["spec"]["volume"]

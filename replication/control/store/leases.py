@@ -37,6 +37,7 @@ class Held:
     """A Lease of ours. Its uid is of this holder alone: to take one away is to delete it and make another."""
 
     key: str
+    operation: str
     path: str
     uid: str
     until: float  # valid, counted from before the server was asked
@@ -126,15 +127,24 @@ class LeaseLocks:
 
     def _try(self, key: str, operation: str) -> tuple[Held | None, Json | None]:
         """The lock; or else whose it is; or neither, when it has just become free."""
+        ours = self._find_ours(key)
+        if ours is not None:
+            return None, ours
         asked = self._clock.now()
         path = self._path_of(key)
         try:
             made = self._client.create(self._path, self._lease(key, operation))
         except AlreadyExists:
             return None, self._look(path)
-        held = Held(key, path, made["metadata"]["uid"], asked + self._valid)
+        held = Held(key, operation, path, made["metadata"]["uid"], asked + self._valid)
         self._keep(held)
         return held, None
+
+    def _find_ours(self, key: str) -> Json | None:
+        """What another thread of this process holds: while it is valid, nobody has to be asked."""
+        with self._mutex:
+            held = [each for each in self._held if each.key == key and self._clock.now() < each.until]
+        return self._lease(key, held[0].operation) if held else None
 
     def _look(self, path: str) -> Json | None:
         """What is there. None when it is gone, because its holder has let go or has lost it to us."""

@@ -64,6 +64,9 @@ class MemoryStore:
                 raise NotFound(f"no volume {volume_id}")
             return self._volumes[volume_id]
 
+    def recall_volume(self, volume_id: str) -> Versioned | None:  # noqa: ARG002 (the interface's)
+        return None
+
     def find_volume(self, name: str) -> Versioned | None:
         with self._mutex:
             return self._named(name)

@@ -94,6 +94,9 @@ class SqliteStore:
             raise NotFound(f"no volume {volume_id}")
         return self._versioned(rows[0])
 
+    def recall_volume(self, volume_id: str) -> Versioned | None:  # noqa: ARG002 (the interface's)
+        return None
+
     def find_volume(self, name: str) -> Versioned | None:
         rows = self._read("SELECT id, version, record FROM volumes WHERE name = ?", (name,))
         return self._versioned(rows[0]) if rows else None
