@@ -125,7 +125,7 @@ class FakeDisks:
         return VolumeGroup(name, pool, path, size, size - self._used(name) - reserved, reserved)
 
     def _used(self, group: str) -> int:
-        ours = (facts for facts in self.replicas.values() if facts.volume_group == group)
+        ours = (facts for facts in tuple(self.replicas.values()) if facts.volume_group == group)
         return sum(space_bytes(facts.size_bytes) for facts in ours)
 
     def _require_room(self, group: str, more_bytes: int) -> None:
