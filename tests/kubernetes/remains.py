@@ -37,9 +37,12 @@ def remove_everything(client: Client, namespace: str) -> None:
     for found in client.get(STORAGE_POOLS)["items"]:
         place = f"{STORAGE_POOLS.rpartition('/')[0]}/namespaces/{found['metadata']['namespace']}/storagepools"
         _remove(client, f"{place}/{found['metadata']['name']}", found)
-    for path in (*OURS, leases, *events, pods, "/api/v1/nodes", REQUESTS):
+    for path in (*OURS, leases, *events, "/api/v1/nodes", REQUESTS):
         for found in client.get(path)["items"]:
             _remove(client, f"{path}/{found['metadata']['name']}", found)
+    for found in client.get(pods)["items"]:
+        with suppress(NotFound):  # no kubelet will say that it has ended
+            client.delete(f"{pods}/{found['metadata']['name']}", grace_seconds=0)
     places = Places(namespace)
     for path in (places.secret, places.config_map, *WEBHOOK_CONFIGURATIONS):
         with suppress(NotFound):

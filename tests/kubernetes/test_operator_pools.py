@@ -142,6 +142,8 @@ def test_a_pool_has_its_classes_which_are_put_right_and_go_with_it(
         label = "/metadata/labels/trilith.io~1pool"
         admin.patch(f"{ATTRIBUTES}/trilith-nvme-basic", [{"op": "remove", "path": label}])
         wait_for(lambda: len(admin.get(ATTRIBUTES, labelSelector="trilith.io/pool=nvme")["items"]), 3)
+        admin.patch(f"{CLASSES}/trilith-nvme", [{"op": "remove", "path": label}])
+        wait_for(lambda: len(admin.get(CLASSES, labelSelector="trilith.io/pool=nvme")["items"]), 1)
 
         admin.patch(f"{POOLS}/nvme", [{"op": "replace", "path": "/spec/tier", "value": "basic"}])
         wait_for(lambda: [c["parameters"]["tier"] for c in admin.get(CLASSES)["items"]], ["basic"])

@@ -1,12 +1,18 @@
-"""Trilith leaves a cluster: never with somebody's data unless it was told so, and then whole."""
+"""Trilith comes into a cluster by helm, and leaves it.
 
+Never with somebody's data unless it was told so, and then whole.
+"""
+
+import base64
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from click.testing import CliRunner
 
-from csi.certificates.authority import ensure_authority
-from csi.certificates.places import Places
+from csi.certificates.authority import ensure_authority, ensure_trust
+from csi.certificates.places import WEBHOOK_CONFIGURATIONS, Places
+from csi.main import main as trilith_csi
 from csi.removal.planning import DRIVER
 from csi.removal.removing import Removal
 from hack.helm.chart import CHART, render, run_helm
@@ -171,13 +177,34 @@ def definitions(admin: Client) -> list[str]:
     return [name for name in found if name.endswith(".trilith.io")]
 
 
+def test_an_upgrade_keeps_what_controllers_wrote(own_plane: ControlPlane, admin: Client) -> None:
+    authority = patiently(lambda: ensure_authority(admin, Places(NAMESPACE), CLOCK))
+    ensure_trust(admin, Places(NAMESPACE), authority.ca_pem)
+    words = ["trilith", str(CHART), "--namespace", NAMESPACE, "--set", "claims=Never"]
+    run_helm(["upgrade", *words], own_plane.admin_kubeconfig)
+    trust = base64.b64encode(authority.ca_pem).decode()
+    hooks = [hook for path in WEBHOOK_CONFIGURATIONS for hook in admin.get(path)["webhooks"]]
+    assert hooks
+    assert {hook["clientConfig"]["caBundle"] for hook in hooks} == {trust}
+    controller = admin.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/trilith-controller")
+    assert "--claims=Never" in controller["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert ensure_authority(admin, Places(NAMESPACE), CLOCK).key_pem == authority.key_pem
+
+
 def test_data_stays_until_everything_is_to_go_and_no_pod_uses_it(
-    admin: Client, store: KubernetesStore, removal: Callable[..., None]
+    own_plane: ControlPlane,
+    admin: Client,
+    store: KubernetesStore,
+    removal: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_pool(admin, store)
     make_volume(admin, store)
     with pytest.raises(FailedPrecondition, match=r"there are volumes: pvc-1; delete them first"):
         removal()
+    monkeypatch.setenv("KUBECONFIG", str(own_plane.kubeconfig(ACCOUNT)))
+    refused = CliRunner().invoke(trilith_csi, ["uninstall"])
+    assert (refused.exit_code, "there are volumes: pvc-1" in refused.output) == (1, True)
     assert "deletionTimestamp" not in admin.get(f"{CLAIMS}/data")["metadata"]
     using = Others(admin, store, pod_ends=False)
     with pytest.raises(TimedOut, match=r"claim default/data is there as long as a pod uses it"):
