@@ -16,6 +16,8 @@ from replication.model import Volume
 from tests.kubernetes.admission_stand import admitting
 from tests.kubernetes.theatre import PODS, Theatre, playing
 
+pytestmark = pytest.mark.more
+
 NAMES = ("a", "b", "c", "d", "e", "f")
 PODS_OF_EACH = 20
 

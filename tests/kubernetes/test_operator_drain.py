@@ -174,6 +174,7 @@ def test_a_node_that_leaves_for_good_is_emptied_first(
         wait_for(lambda: len(cordons(control)), 0)
 
 
+@pytest.mark.more
 def test_all_nodes_are_replaced_one_after_another_and_nothing_is_lost(
     plane: ControlPlane, admin: Client, tmp_path: Path, kubectl: Kubectl
 ) -> None:

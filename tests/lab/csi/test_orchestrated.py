@@ -82,6 +82,7 @@ def test_a_machine_that_boots_has_its_staged_volume_again(site: Site) -> None:
     assert_nothing_left(site)
 
 
+@pytest.mark.more
 def test_the_doctor_finds_what_was_made_by_hand_and_removes_it_when_told(site: Site) -> None:
     csi, (m1, m2, _) = Orchestrator(site), site.cluster.machines
     volume_id = csi.create("sound", POOL, 64 * MIB)

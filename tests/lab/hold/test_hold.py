@@ -81,8 +81,13 @@ FAULTS: dict[str, tuple[Fault, str, float]] = {
 }
 """What is done, to whose replica, and how long nobody decides (the quiet seconds come on top)."""
 
-SLOW = {"remote-disk", "local-disk"}
-"""Two minutes each; with agents and control plane, disks are pulled out in every run (test_bad_days.py)."""
+MARKS = {
+    "remote-disk": [pytest.mark.long],
+    "local-disk": [pytest.mark.long],
+    "fence": [pytest.mark.more],
+    "disabled": [pytest.mark.more],
+}
+"""Two minutes for a disk; with agents and control plane, they are pulled out in every run (test_bad_days.py)."""
 
 
 def _story(volume: Volume, case: str) -> None:
@@ -94,9 +99,7 @@ def _story(volume: Volume, case: str) -> None:
     end(volume)
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.long] if case in SLOW else []) for case in FAULTS]
-)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=MARKS.get(case, [])) for case in FAULTS])
 def test_a_lost_member_makes_writes_wait_for_the_record(case: str, nodes: list[Node]) -> None:
     _story(begin(case, EVERY_MEMBER, nodes), case)
 
