@@ -87,7 +87,7 @@ MARKS = {
     "fence": [pytest.mark.more],
     "disabled": [pytest.mark.more],
 }
-"""Two minutes for a disk; with agents and control plane, they are pulled out in every run (test_bad_days.py)."""
+"""Disks take two minutes; beside agents and control plane they are pulled out in test_bad_days.py."""
 
 
 def _story(volume: Volume, case: str) -> None:
