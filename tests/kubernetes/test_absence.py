@@ -133,8 +133,9 @@ def is_silent(store: KubernetesStore) -> bool:
 
 
 def test_a_server_that_hangs_is_unavailable(open_store: OpenStore, plane: ControlPlane) -> None:
+    open_store().add_volume(volume())
     store = open_store(answer_seconds=1.0)
-    store.add_volume(volume())
+    assert patiently(lambda: store.get_volume("v0")).version == 1
     plane.apiserver.pause()
     try:
         with pytest.raises(Unavailable, match="does not answer"):
