@@ -62,6 +62,7 @@ def lose_and_regain(stand: Stand, volume: Volume, checked: Checked) -> tuple[Con
     return word, stall, redundant
 
 
+@pytest.mark.more
 def test_an_agent_killed_between_record_and_release_keeps_writes_waiting(stand: Stand) -> None:
     """They wait for the next agent, which finds the record changed already; nothing fails."""
     volume = stand.create("between")
