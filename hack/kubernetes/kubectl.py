@@ -14,6 +14,8 @@ class Kubectl:
     """The program `program` with the credentials of `kubeconfig`."""
 
     def __init__(self, program: Path, kubeconfig: Path) -> None:
+        self.program = program
+        self.kubeconfig = kubeconfig
         self._argv = (str(program), f"--kubeconfig={kubeconfig}")
 
     def run(self, *words: str, stdin: str = "", timeout: float = 120) -> str:
