@@ -66,8 +66,9 @@ e2e: ## the tests on a real Kubernetes API server: its first build takes minutes
 .PHONY: e2e-cluster
 e2e-cluster: ## the tests in a whole Kubernetes cluster of three machines: its first build takes a quarter of an hour (root, Go)
 	@$(SYSTEM_PYTHON) hack/setup.py --for cluster
-	$(call timed,e2e-cluster,$(PYTHON) -m pytest -v --timeout=900 -m "kubelet or (kubernetes and more)" --durations=0 --durations-min=5 \
-		tests/cluster tests/kubernetes)
+	$(call timed,chart,$(PYTHON) -m pytest -v --timeout=1700 -m kubelet --durations=0 --durations-min=5 tests/cluster/chart)
+	$(call timed,cluster,$(PYTHON) -m pytest -v -s --timeout=900 -m kubelet --durations=0 --durations-min=5 tests/cluster --ignore tests/cluster/chart)
+	$(call timed,controllers,$(PYTHON) -m pytest -v --timeout=900 -m "kubernetes and more" --durations=10 tests/kubernetes)
 
 .PHONY: simulate
 simulate: setup-check ## the protocol enumerated DEEPER=1, then MINUTES=1 of random weather; or one SEED= with its STEPS=

@@ -18,6 +18,7 @@ from csi.server import Server, serve
 from replication.clock import SystemClock
 from replication.errors import TrilithError
 from replication.identities import FolderIdentity
+from replication.logs import start_logging
 from replication.model import Node
 
 if TYPE_CHECKING:
@@ -69,11 +70,7 @@ def report_errors(command: Callable[Parameters, None]) -> Callable[Parameters, N
 @click.option("--verbose", is_flag=True, help="Log probes, too.")
 def main(*, verbose: bool) -> None:
     """Serve Trilith's volumes by the Container Storage Interface."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    start_logging(verbose=verbose)
 
 
 @main.command()

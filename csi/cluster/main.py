@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import sys
 import threading
 from functools import partial
 
@@ -18,15 +17,13 @@ from csi.endpoint import parse_endpoint
 from csi.failover.deciding import Confirm, parse_policy
 from csi.main import endpoint_option, report_errors
 from replication.clock import SystemClock
-from replication.control.control import build_control
+from replication.control.control import build_control, connect
 from replication.control.metrics import parse_address
 from replication.control.store.kubernetes import KubernetesStore
 from replication.errors import FailedPrecondition
-from replication.identities import Source
 from replication.kubernetes.access import find_access, find_namespace
 from replication.kubernetes.client import Client
-from replication.model import Node
-from replication.rpc.client import NodeClient
+from replication.logs import start_logging
 from replication.threads import end_with_any_thread
 
 log = logging.getLogger("trilith-controller")
@@ -36,11 +33,7 @@ log = logging.getLogger("trilith-controller")
 @click.option("--verbose", is_flag=True, help="Log every step, not decisions only.")
 def main(*, verbose: bool) -> None:
     """Run Trilith's control plane in a Kubernetes cluster."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    start_logging(verbose=verbose)
 
 
 @main.command()
@@ -105,7 +98,7 @@ def _run(options: Options, webhook_port: int) -> None:
     if keeper is None:
         return
     store = KubernetesStore(client, keeper.cluster_id, clock, options.namespace)
-    control = build_control(store, partial(_connect, keeper.read_control), clock)
+    control = build_control(store, partial(connect, keeper.read_control), clock)
     asked = AdmissionOptions(options.namespace, options.claims, (ANYWHERE, webhook_port))
     try:
         admission = Admission(access, asked, control.volumes.list, keeper.read_webhook, clock)
@@ -116,10 +109,6 @@ def _run(options: Options, webhook_port: int) -> None:
     log.info("cluster %s: serving, web at port %d", keeper.cluster_id, controller.web.port)
     controller.run(stop)
     store.close()
-
-
-def _connect(source: Source, node: Node) -> NodeClient:
-    return NodeClient(node, source)
 
 
 if __name__ == "__main__":

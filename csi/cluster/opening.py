@@ -5,14 +5,12 @@ from functools import partial
 from csi.certificates.authority import read_authority
 from csi.certificates.places import Places
 from replication.clock import SystemClock
-from replication.control.control import Control, build_control
+from replication.control.control import Control, build_control, connect
 from replication.control.store.kubernetes import KubernetesStore
 from replication.errors import FailedPrecondition, NotFound
 from replication.kubernetes.access import find_access, find_namespace
 from replication.kubernetes.client import Client
-from replication.model import Node
-from replication.pki import Identity, Role
-from replication.rpc.client import NodeClient
+from replication.pki import Role
 
 NAME = "administrator"
 DAYS = 1
@@ -28,8 +26,4 @@ def open_in_cluster() -> Control:
             f"Trilith is not installed in namespace {namespace}, or no controller has run yet: {error}"
         ) from error
     store = KubernetesStore(client, authority.cluster_id, clock, namespace)
-    return build_control(store, partial(_connect, authority.issue(NAME, Role.CONTROL, DAYS)), clock)
-
-
-def _connect(identity: Identity, node: Node) -> NodeClient:
-    return NodeClient(node, identity)
+    return build_control(store, partial(connect, authority.issue(NAME, Role.CONTROL, DAYS)), clock)

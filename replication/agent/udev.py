@@ -17,7 +17,7 @@ from replication.agent.names import NQN_PREFIX
 from replication.files import write_whole
 
 FOLDER = Path("/run/udev")
-"""There where udev runs. Rules in it are read at once, and gone with a boot."""
+"""There where udev runs. It reads new rules in it within seconds; they are gone with a boot."""
 
 _NAME = "rules.d/57-trilith.rules"  # after 55-dm and 56-lvm, before all that look into a device
 _log = logging.getLogger(__name__)

@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import sys
 import threading
 
 import click
@@ -10,6 +9,7 @@ import click
 from replication.cli.session import Session, pass_session
 from replication.control.metrics import parse_address, serve_metrics
 from replication.control.reconciler import Reconciler
+from replication.logs import start_logging
 from replication.threads import end_with_any_thread
 
 log = logging.getLogger("trilith-control")
@@ -29,11 +29,7 @@ def run(session: Session, *, verbose: bool, metrics: str | None) -> None:
 
     While it does not run, I/O goes on until a replica fails; then writes wait for it.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    start_logging(verbose=verbose)
     end_with_any_thread()
     reconciler = Reconciler(session.control, session.clock)
     if metrics is not None:

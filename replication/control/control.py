@@ -63,8 +63,9 @@ def open_control(state_dir: Path, clock: Clock | None = None, kind: StoreKind = 
     clock = clock or SystemClock()
     source = FolderIdentity(state_dir / "pki")
     store = open_store(kind, state_dir, cluster_of(source().certificate_pem), clock)
-    return build_control(store, partial(_connect, source), clock)
+    return build_control(store, partial(connect, source), clock)
 
 
-def _connect(source: Source, node: Node) -> NodeApi:
+def connect(source: Source, node: Node) -> NodeApi:
+    """With what `source` gives now as the control plane's identity."""
     return NodeClient(node, source)

@@ -102,7 +102,7 @@ def test_a_pool_gives_a_volume_within_20_seconds(plane: ControlPlane, admin: Cli
         assert disk_pool["status"]["conditions"][0]["message"] == "1 of its disks: /dev/nvme0n1"
 
 
-def test_a_pool_has_its_classes_which_are_put_right_and_go_with_it(
+def test_a_pool_has_its_classes_which_follow_and_go_with_it(
     plane: ControlPlane, admin: Client, tmp_path: Path
 ) -> None:
     with cluster(plane, admin, ["m1"], tmp_path) as (_, _):
@@ -126,7 +126,21 @@ def test_a_pool_has_its_classes_which_are_put_right_and_go_with_it(
             "hyperconverged": "true",
         }
         assert admin.get(f"{ATTRIBUTES}/trilith-nvme-basic")["parameters"] == {"tier": "basic"}
+        admin.patch(f"{POOLS}/nvme", [{"op": "replace", "path": "/spec/tier", "value": "basic"}])
+        wait_for(lambda: [c["parameters"]["tier"] for c in admin.get(CLASSES)["items"]], ["basic"])
+        admin.delete(f"{POOLS}/nvme")
+        wait_for(lambda: not names(admin, POOLS), True)
+        assert names(admin, CLASSES) + names(admin, DISK_POOLS) == []
+        left = admin.get(ATTRIBUTES)["items"]  # until a controller finds that no claim uses them
+        assert all("deletionTimestamp" in each["metadata"] for each in left)
 
+
+def test_classes_that_somebody_changes_are_put_right(
+    plane: ControlPlane, admin: Client, tmp_path: Path
+) -> None:
+    with cluster(plane, admin, ["m1"], tmp_path) as (_, _):
+        make_pool(admin, replicas=1)
+        wait_for(lambda: len(names(admin, CLASSES) + names(admin, ATTRIBUTES)), 4)
         default = {"storageclass.kubernetes.io/is-default-class": "true"}
         admin.patch(
             f"{CLASSES}/trilith-nvme",
@@ -144,15 +158,6 @@ def test_a_pool_has_its_classes_which_are_put_right_and_go_with_it(
         wait_for(lambda: len(admin.get(ATTRIBUTES, labelSelector="trilith.io/pool=nvme")["items"]), 3)
         admin.patch(f"{CLASSES}/trilith-nvme", [{"op": "remove", "path": label}])
         wait_for(lambda: len(admin.get(CLASSES, labelSelector="trilith.io/pool=nvme")["items"]), 1)
-
-        admin.patch(f"{POOLS}/nvme", [{"op": "replace", "path": "/spec/tier", "value": "basic"}])
-        wait_for(lambda: [c["parameters"]["tier"] for c in admin.get(CLASSES)["items"]], ["basic"])
-
-        admin.delete(f"{POOLS}/nvme")
-        wait_for(lambda: not names(admin, POOLS), True)
-        assert names(admin, CLASSES) + names(admin, DISK_POOLS) == []
-        left = admin.get(ATTRIBUTES)["items"]  # until a controller finds that no claim uses them
-        assert all("deletionTimestamp" in each["metadata"] for each in left)
 
 
 def test_too_few_nodes_are_told_in_a_condition_and_an_event_until_more_come(

@@ -1,11 +1,16 @@
 """The rules that keep udev off our devices: written where udev is, whole, and never in the way."""
 
 import logging
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from replication.agent.names import ExportName, HoldName, logical_volume_name
+from replication.agent.storage import group_name
 from replication.agent.udev import Patterns, format_rules, quieten_udev
+from replication.kernel import md_state
+from replication.kernel.disks import FoundDisk
 
 RULES = "rules.d/57-trilith.rules"
 
@@ -27,6 +32,17 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         quieten_udev(tmp_path)
     assert "udev may use what lies on volumes" in caplog.text
+
+
+def test_what_we_make_is_matched_by_its_name_and_what_others_make_is_not() -> None:
+    ours = Patterns()
+    disk = FoundDisk("/dev/nvme0n1", "nvme0n1", "s1", "m", 1, "nvme", False, True, "")
+    assert fnmatch(md_state.device_of("v1f").removeprefix("/dev/"), ours.arrays)
+    assert fnmatch(str(HoldName("v1f", "r0", 1)), ours.mapped)
+    assert fnmatch(f"{group_name(disk)}-{logical_volume_name('v1f', 'r0')}", ours.mapped)
+    assert fnmatch(str(ExportName("v1f", "r0", 1, 2, "b")), ours.subsystems)
+    assert not any(fnmatch(name, ours.arrays) for name in ("md0", "md127", "md_data"))
+    assert not any(fnmatch(name, ours.mapped) for name in ("vg-lv", "mpatha"))
 
 
 def test_every_kind_of_device_is_named() -> None:
