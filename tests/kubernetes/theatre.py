@@ -60,6 +60,15 @@ class Theatre:
         for name in self.names:
             self._make_node(name)
         self._kubelets.start()
+        wait_until(self._has_account, "the account of pods", timeout=60, clock=self.clock)
+
+    def _has_account(self) -> bool:
+        """The controller manager makes it, and no pod can be made before."""
+        try:
+            self.admin.get(f"/api/v1/namespaces/{SHOP}/serviceaccounts/default")
+        except NotFound:
+            return False
+        return True
 
     def close(self) -> None:
         self._stop.set()
