@@ -25,6 +25,9 @@ from replication.control.survey import Survey
 from replication.errors import Conflict, OutOfSpace, TrilithError, Unavailable
 from replication.model import ArrayReport, Attachment, MemberHealth, Replica, Volume
 
+TURN_SECONDS = 2.0
+"""For a rebuild, which is tried each second and would be in the way each time."""
+
 
 class Replacing:
     """Remembers since when replicas are away: counted anew when the process is."""
@@ -91,7 +94,7 @@ class Replacing:
 
     def _change(self, volume_id: str, survey: Survey) -> None:
         """A new replica is made without the lock: room that is being wiped must not keep a user waiting."""
-        with self._records.lock(volume_id, "replace", timeout=0.0):
+        with self._records.lock(volume_id, "replace", timeout=TURN_SECONDS):
             volume = self._mark_leaving(volume_id, survey)
             change = self._choose(volume, survey)
             if change is None:

@@ -1,5 +1,6 @@
 """Replicas replaced by the reconciler, on nodes that are fakes."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -75,6 +76,25 @@ def test_a_replica_that_is_away_for_too_long_is_replaced_elsewhere() -> None:
     lab.finish("d")
     assert len(in_sync(lab.record())) == 3
     assert lab.events("replaced")
+
+
+def test_a_rebuild_that_is_just_being_tried_is_waited_for() -> None:
+    lab = Lab()
+    lab.cluster.node("c").silent = True
+    lab.lose("c")
+    held, done = threading.Event(), threading.Event()
+
+    def try_in_vain() -> None:
+        with lab.control.records.lock(lab.id, "rebuild", timeout=0.0):
+            held.set()
+            done.wait(0.3)
+
+    rebuild = threading.Thread(target=try_in_vain)
+    rebuild.start()
+    assert held.wait(5)
+    lab.repair(1)
+    rebuild.join()
+    assert lab.states()["d"] in {"stale", "rebuilding"}
 
 
 def test_what_is_left_of_the_old_one_is_removed_when_its_node_is_back() -> None:
