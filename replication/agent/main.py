@@ -81,7 +81,7 @@ def serve(
     apart = Apart(flush_cgroup)  # before there is anything that a child must not have
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, for whoever wonders
     allow_many_files()
-    quieten_udev()
+    quieten_udev(SystemClock())
     machine = make_machine(source(), data_address, data_port, apart)
     machine.target.remove_unused_hosts(NQN_PREFIX)  # left by an agent that was killed between two steps
     agent = Agent(machine, Storage(machine.tree, machine.runner, machine.clock))

@@ -6,7 +6,8 @@ would be started on its node, and one whose signature is at the end of the devic
 array. Whatever is started so holds its device, which cannot go then.
 
 Sources: 60-multipath.rules, 60-persistent-storage*.rules, 64-md-raid-assembly.rules and 69-lvm.rules of
-Debian 12; udev(7) for `:=`, which no later rule changes.
+Debian 12; udev(7) for `:=`, which no later rule changes; `event_queue_start` in systemd's src/udev/udevd.c
+for how often udev looks for new rules.
 """
 
 import logging
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replication.agent.names import NQN_PREFIX
+from replication.clock import Clock
 from replication.files import write_whole
 
 FOLDER = Path("/run/udev")
-"""There where udev runs. It reads new rules in it within seconds; they are gone with a boot."""
+"""There where udev runs. Rules in it are gone with a boot."""
+UNREAD_SECONDS = 3.5
+"""After this every event is handled by new rules: udev looks for them at an event, each 3 s at most."""
 
 _NAME = "rules.d/57-trilith.rules"  # after 55-dm and 56-lvm, before all that look into a device
 _log = logging.getLogger(__name__)
@@ -52,13 +56,20 @@ LABEL="trilith_end"
 """
 
 
-def quieten_udev(folder: Path = FOLDER, ours: Patterns | None = None) -> None:
-    """Nothing to do where there is no udev. A failure is told and costs nothing else."""
-    if not folder.is_dir():
+def quieten_udev(clock: Clock, folder: Path = FOLDER, ours: Patterns | None = None) -> None:
+    """Returns when udev goes by our rules: at once when it does so already, or where there is none.
+
+    A failure is told and costs nothing else.
+    """
+    if not (folder / "control").exists():
         return
     path, rules = folder / _NAME, format_rules(ours or Patterns()).encode()
     try:
+        if path.exists() and path.read_bytes() == rules:
+            return
         path.parent.mkdir(exist_ok=True)
         write_whole(path, rules)
     except OSError as error:
         _log.warning("udev may use what lies on volumes: %s cannot be written: %s", path, error.strerror)
+    else:
+        clock.sleep(UNREAD_SECONDS)

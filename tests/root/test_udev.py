@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from replication.agent.udev import FOLDER, Patterns, quieten_udev
+from replication.clock import SystemClock
 from replication.errors import CommandFailed
 from replication.kernel import md
 from replication.kernel.run import run
@@ -85,7 +86,7 @@ def stop_arrays(names: set[str]) -> None:
 @pytest.mark.parametrize("quiet", [True, False])
 def test_an_array_inside_a_volume_is_its_users(used: Stand, quiet: bool) -> None:
     if quiet:
-        quieten_udev(ours=OURS)
+        quieten_udev(SystemClock(), ours=OURS)
     before = list_arrays()
     put_array_into(used.device)
     look_at_everything()
@@ -98,7 +99,7 @@ def test_an_array_inside_a_volume_is_its_users(used: Stand, quiet: bool) -> None
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_volume_group_inside_a_volume_is_its_users(used: Stand, quiet: bool) -> None:
     if quiet:
-        quieten_udev(ours=OURS)
+        quieten_udev(SystemClock(), ours=OURS)
     before = list_mapped()
     there = f'devices{{global_filter=["a|^{used.device}$|","r|.*|"]}}'
     run(("lvm", "vgcreate", "--config", there, USERS, used.device), timeout=60)
@@ -113,7 +114,7 @@ def test_a_volume_group_inside_a_volume_is_its_users(used: Stand, quiet: bool) -
 @pytest.mark.usefixtures("udev")
 def test_a_life_beside_udev_is_like_one_without(tree: Tree, stand: Stand) -> None:
     """Lost, brought back, stopped, each in the moment in which udev has something to look at."""
-    quieten_udev(ours=OURS)
+    quieten_udev(SystemClock(), ours=OURS)
     before = list_arrays()
     stand.start()
     stand.write(0, b"1")

@@ -8,29 +8,49 @@ import pytest
 
 from replication.agent.names import ExportName, HoldName, logical_volume_name
 from replication.agent.storage import group_name
-from replication.agent.udev import Patterns, format_rules, quieten_udev
+from replication.agent.udev import UNREAD_SECONDS, Patterns, format_rules, quieten_udev
 from replication.kernel import md_state
 from replication.kernel.disks import FoundDisk
+from tests.fakes.clock import HandClock
 
 RULES = "rules.d/57-trilith.rules"
 
 
-def test_rules_are_written_where_udev_is(tmp_path: Path) -> None:
-    quieten_udev(tmp_path)
-    quieten_udev(tmp_path)
-    assert (tmp_path / RULES).read_text() == format_rules(Patterns())
-    assert [each.name for each in (tmp_path / "rules.d").iterdir()] == ["57-trilith.rules"]
+@pytest.fixture
+def running(tmp_path: Path) -> Path:
+    (tmp_path / "control").touch()
+    return tmp_path
 
 
-def test_nothing_is_made_where_there_is_no_udev(tmp_path: Path) -> None:
-    quieten_udev(tmp_path / "udev")
+def test_rules_are_written_where_udev_is_and_waited_for_once(running: Path) -> None:
+    clock = HandClock()
+    started = clock.now()
+    quieten_udev(clock, running)
+    quieten_udev(clock, running)
+    assert (running / RULES).read_text() == format_rules(Patterns())
+    assert [each.name for each in (running / "rules.d").iterdir()] == ["57-trilith.rules"]
+    assert clock.now() - started == UNREAD_SECONDS
+
+
+def test_other_rules_of_an_earlier_release_are_replaced(running: Path) -> None:
+    clock = HandClock()
+    started = clock.now()
+    quieten_udev(clock, running, Patterns("md_old*"))
+    quieten_udev(clock, running)
+    assert (running / RULES).read_text() == format_rules(Patterns())
+    assert clock.now() - started == 2 * UNREAD_SECONDS
+
+
+@pytest.mark.parametrize("folder", ["", "udev"])
+def test_nothing_is_made_where_there_is_no_udev(tmp_path: Path, folder: str) -> None:
+    quieten_udev(HandClock(), tmp_path / folder)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "rules.d").write_text("")
+def test_what_cannot_be_written_is_told(running: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (running / "rules.d").write_text("")
     with caplog.at_level(logging.WARNING):
-        quieten_udev(tmp_path)
+        quieten_udev(HandClock(), running)
     assert "udev may use what lies on volumes" in caplog.text
 
 
