@@ -24,7 +24,7 @@ timed = @started=$$SECONDS; $(2) && echo "make: $(1): $$((SECONDS - started)) s"
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## everything that tests and demo need, into caches; nothing is installed
@@ -59,16 +59,20 @@ test: setup check mutants e2e ## check, mutants, e2e, then the tests on real ker
 	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long and not more" --durations=0 --durations-min=5 $(LAB_TESTS))
 
 .PHONY: e2e
-e2e: ## the tests on a real Kubernetes API server: its first build takes minutes; no root (Go)
-	@$(SYSTEM_PYTHON) hack/setup.py --for kubernetes
-	$(call timed,e2e,$(PYTHON) -m pytest -v --timeout=300 -m "kubernetes and not more" --durations=10 tests/kubernetes)
-
-.PHONY: e2e-cluster
-e2e-cluster: ## the tests in a whole Kubernetes cluster of three machines: its first build takes a quarter of an hour (root, Go)
+e2e: e2e-api ## e2e-api, then the tests in a whole cluster of three machines, with the chart installed (root, Go)
 	@$(SYSTEM_PYTHON) hack/setup.py --for cluster
-	$(call timed,chart,$(PYTHON) -m pytest -v --timeout=1700 -m kubelet --durations=0 --durations-min=5 tests/cluster/chart)
-	$(call timed,cluster,$(PYTHON) -m pytest -v -s --timeout=900 -m kubelet --durations=0 --durations-min=5 tests/cluster --ignore tests/cluster/chart)
-	$(call timed,controllers,$(PYTHON) -m pytest -v --timeout=900 -m "kubernetes and more" --durations=10 tests/kubernetes)
+	$(call timed,e2e in a cluster,$(PYTHON) -m pytest -v -s --timeout=900 -m "kubelet and not more" --durations=0 --durations-min=5 tests/cluster)
+
+.PHONY: e2e-api
+e2e-api: ## the tests on a real Kubernetes API server: its first build takes minutes; no root (Go)
+	@$(SYSTEM_PYTHON) hack/setup.py --for kubernetes
+	$(call timed,e2e of the API server,$(PYTHON) -m pytest -v --timeout=300 -m "kubernetes and not more" --durations=10 tests/kubernetes)
+
+.PHONY: e2e-long
+e2e-long: ## what `e2e` leaves out (root, Go)
+	@$(SYSTEM_PYTHON) hack/setup.py --for cluster
+	$(call timed,more of the API server,$(PYTHON) -m pytest -v --timeout=900 -m "kubernetes and more" --durations=10 tests/kubernetes)
+	$(call timed,more in a cluster,$(PYTHON) -m pytest -v -s --timeout=3600 -m "kubelet and more" --durations=0 --durations-min=5 tests/cluster)
 
 .PHONY: simulate
 simulate: setup-check ## the protocol enumerated DEEPER=1, then MINUTES=1 of random weather; or one SEED= with its STEPS=
@@ -79,7 +83,7 @@ mutants: setup-check ## mistakes made on purpose in the product: does the suite 
 	$(call timed,mutants,$(PYTHON) -m tests.mutants.hunt)
 
 .PHONY: test-long
-test-long: setup ## all lab tests that are not in every run (root)
+test-long: setup e2e-long ## all tests that are not in every run (root, Go)
 	$(call timed,long tests,$(PYTHON) -m pytest -v --timeout=3600 -m "lab and (long or more)" --durations=0 --durations-min=5 $(LAB_TESTS))
 
 .PHONY: stories

@@ -46,7 +46,7 @@ LIVENESS = Program("csi-liveness", _SIDECARS, "./liveness")
 """Stand-ins of ours for two sidecars whose modules are not served."""
 
 CONTROL_PLANE = (ETCD, APISERVER, CONTROLLER_MANAGER, KUBECTL)
-"""What tests without machines need: `make e2e`."""
+"""What tests without machines need: `make e2e-api`."""
 
 SIDECARS = (PROVISIONER, ATTACHER, RESIZER, REGISTRAR, LIVENESS)
 CLUSTER = (*CONTROL_PLANE, SCHEDULER, KUBELET, *SIDECARS)

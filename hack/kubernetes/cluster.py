@@ -50,7 +50,7 @@ class KubernetesCluster:
             with ThreadPoolExecutor(len(self.machines.machines)) as pool:
                 tuple(pool.map(self.start_worker, self.machines.machines))
             for machine in self.machines.machines:
-                self.wait_node_ready(machine)
+                self.wait_node_ready(machine.name)
             self._stack = self._stack.pop_all()
         return self
 
@@ -73,19 +73,20 @@ class KubernetesCluster:
             words = argv(ensure_program(program), self.plane.folder, self.plane.kubeconfig(user))
             self.plane.daemon(program.name, words).start()
 
-    def start_worker(self, machine: Machine) -> None:
-        """Also after the machine has booted again."""
+    def start_worker(self, machine: Machine, name: str = "") -> None:
+        """Also after the machine has booted again. As another node, when it has another name now."""
         others = tuple(other for other in self.machines.machines if other is not machine)
         kubelet = ensure_program(KUBELET)
-        self.programs[machine.name] = start_worker(machine, others, self.plane, kubelet)
+        name = name or machine.name
+        self.programs[machine.name] = start_worker(machine, name, others, self.plane, kubelet)
 
-    def wait_node_ready(self, machine: Machine, timeout: float = READY_SECONDS) -> None:
+    def wait_node_ready(self, name: str, timeout: float = READY_SECONDS) -> None:
         def is_ready() -> bool:
             nodes = self.kubectl.get("nodes")
-            found = next((node for node in nodes if node["metadata"]["name"] == machine.name), None)
+            found = next((node for node in nodes if node["metadata"]["name"] == name), None)
             return found is not None and has_condition(found, "Ready")
 
-        wait_until(is_ready, f"node {machine.name} Ready", timeout=timeout, clock=self._clock, interval=0.5)
+        wait_until(is_ready, f"node {name} Ready", timeout=timeout, clock=self._clock, interval=0.5)
 
 
 def make_machines(*archives: Path, nodes: int = 3, memory_mib: int = 1200) -> Cluster:

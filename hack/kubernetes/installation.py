@@ -4,6 +4,7 @@ The sidecars' images are made of the programs that are built here, under the nam
 them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -23,24 +24,36 @@ _SIDECARS = {
     "registrar": REGISTRAR,
     "livenessprobe": LIVENESS,
 }
-_TIMEOUT = "15m"
+_TIMEOUT = 900
 
 
 class Installation:
-    """It goes with the cluster: nothing is uninstalled."""
+    """It goes with the cluster, when nobody uninstalls it before."""
 
-    def __init__(self, kubernetes: KubernetesCluster, *settings: str) -> None:
-        """`settings` are more values, as in `--set`."""
+    def __init__(self, kubernetes: KubernetesCluster) -> None:
         self.kubernetes = kubernetes
-        repository, _, tag = TAG.rpartition(":")
-        own = (f"image.repository={repository}", f"image.tag={tag}")
-        self._settings = [word for setting in (*own, *settings) for word in ("--set", setting)]
 
     def install(self) -> None:
         """From the images of `archives`. LabError, with helm's words, when not all is ready in time."""
-        argv = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"]
-        waiting = ["--wait", "--timeout", _TIMEOUT]
-        run_helm([*argv, *waiting, *self._settings], self.kubernetes.plane.admin_kubeconfig, timeout=1200)
+        repository, _, tag = TAG.rpartition(":")
+        own = (f"image.repository={repository}", f"image.tag={tag}")
+        self._helm("install", RELEASE, str(CHART), "--create-namespace", "--wait", *_set(own))
+
+    def upgrade(self, *settings: str) -> None:
+        """To these values, as in `--set`, and those of before."""
+        self._helm("upgrade", RELEASE, str(CHART), "--reuse-values", "--wait", *_set(settings))
+
+    def uninstall(self) -> None:
+        """LabError, with helm's words, when it is refused."""
+        self._helm("uninstall", RELEASE, "--wait")
+
+    def _helm(self, *words: str) -> None:
+        argv = [*words, "--namespace", NAMESPACE, "--timeout", f"{_TIMEOUT}s"]
+        run_helm(argv, self.kubernetes.plane.admin_kubeconfig, timeout=_TIMEOUT + 60)
+
+
+def _set(settings: Sequence[str]) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
 
 
 def archives() -> tuple[Path, Path]:

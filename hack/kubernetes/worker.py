@@ -9,6 +9,7 @@ import yaml
 
 from hack.kubernetes.images import PAUSE
 from hack.kubernetes.plane import ControlPlane
+from hack.lab.cgroups import inside
 from hack.lab.network import HOST_ADDRESS
 from hack.lab.packages import KUBERNETES, get_tree
 from hack.lab.vm import Machine, Spawned
@@ -36,19 +37,30 @@ def pod_range(machine: Machine) -> str:
 
 
 def start_worker(
-    machine: Machine, others: tuple[Machine, ...], plane: ControlPlane, kubelet: Path
+    machine: Machine, name: str, others: tuple[Machine, ...], plane: ControlPlane, kubelet: Path
 ) -> Program:
-    """Also after the machine has booted again. The kubelet joins the cluster by itself, in its own time."""
-    _write_files(machine, others, plane)
+    """As the node `name`, also after the machine has booted again.
+
+    The kubelet joins the cluster by itself, in its own time.
+    """
+    _write_files(machine, name, others, plane)
     machine.succeed([str(SCRIPT), f"{_FOLDER}/worker.conf"])
     containerd = _spawn_containerd(machine)
-    ctr = f"{get_tree(KUBERNETES)}/usr/bin/ctr"
-    machine.wait_until_succeeds([ctr, "version"], timeout=120)
-    return Program(containerd, _spawn_kubelet(machine, kubelet))
+    machine.wait_until_succeeds([_ctr(), "version"], timeout=120)
+    return Program(containerd, _spawn_kubelet(machine, name, kubelet))
 
 
-def _write_files(machine: Machine, others: tuple[Machine, ...], plane: ControlPlane) -> None:
-    node = plane.kubeconfig(f"system:node:{machine.name}", ("system:nodes",))
+def tag_image(machine: Machine, name: str, other: str) -> None:
+    """Its containerd has the image under another name, too."""
+    machine.succeed([_ctr(), "--namespace", "k8s.io", "images", "tag", "--force", name, other])
+
+
+def _ctr() -> str:
+    return f"{get_tree(KUBERNETES)}/usr/bin/ctr"
+
+
+def _write_files(machine: Machine, name: str, others: tuple[Machine, ...], plane: ControlPlane) -> None:
+    node = plane.kubeconfig(f"system:node:{name}", ("system:nodes",))
     routes = " ".join(f"{pod_range(other)}={other.address}" for other in others)
     conf = {"GATEWAY": HOST_ADDRESS, "ROUTES": routes, "DISK": machine.disk_path(DISK)}
     files = {
@@ -71,11 +83,11 @@ def _spawn_containerd(machine: Machine) -> Spawned:
     return _spawn_apart(machine, argv, environment={"PATH": path, "LD_LIBRARY_PATH": libraries})
 
 
-def _spawn_kubelet(machine: Machine, program: Path) -> Spawned:
+def _spawn_kubelet(machine: Machine, name: str, program: Path) -> Spawned:
     options = {
         "config": f"{_FOLDER}/kubelet.yaml",
         "kubeconfig": f"{_FOLDER}/kubeconfig",
-        "hostname-override": machine.name,
+        "hostname-override": name,
         "node-ip": machine.address,
         "housekeeping-interval": "60s",
         "v": "1",
@@ -85,8 +97,7 @@ def _spawn_kubelet(machine: Machine, program: Path) -> Spawned:
 
 def _spawn_apart(machine: Machine, argv: list[str], environment: dict[str, str] | None = None) -> Spawned:
     """In the node's own slice: see worker.sh."""
-    enter = f'echo $$ >{_SLICE}/cgroup.procs && exec "$@"'
-    return machine.spawn(["/bin/sh", "-c", enter, "sh", *argv], environment)
+    return machine.spawn(inside(_SLICE, argv), environment)
 
 
 def kubelet_config() -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The acknowledged-write checker in a machine of the lab."""
 
+from hack.lab.cgroups import inside
 from hack.lab.paths import REPOSITORY
 from hack.lab.vm import Machine, Spawned
 
@@ -7,12 +8,12 @@ WRITERS, BLOCKS_PER_WRITER = 8, 64
 
 
 def start_writer(
-    machine: Machine, device: str, endpoint: str, *kinds: str, writers: int = WRITERS
+    machine: Machine, device: str, endpoint: str, *kinds: str, writers: int = WRITERS, cgroup: str = ""
 ) -> Spawned:
-    """Writers of all kinds, or of those named: hack/checker/writer.py."""
+    """Writers of all kinds, or of those named: hack/checker/writer.py. In a cgroup, when one is named."""
     program = f"{REPOSITORY}/hack/checker/writer.py"
     words = [program, device, endpoint, str(writers), str(BLOCKS_PER_WRITER), *kinds]
-    return machine.spawn(["python3", "-I", "-S", *words])
+    return machine.spawn(inside(cgroup, ["python3", "-I", "-S", *words]))
 
 
 def dump(machine: Machine, device: str, offset: int = 0, writers: int = WRITERS) -> str:

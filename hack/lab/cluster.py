@@ -91,6 +91,12 @@ class Cluster:
         for machine in off:
             machine.wait_ready()
 
+    def renew_disks(self, machine: Machine) -> None:
+        """As if it were another machine, which is off: each disk is as it was in the beginning."""
+        for number, path in enumerate(machine.hardware.disks):
+            path.unlink()
+            self._make_disk(path.parent, machine.name, number)
+
     def _machines(self, folder: Path) -> Iterator[Machine]:
         addresses = {f"m{index}": network.machine_address(index) for index in range(1, self.nodes + 1)}
         accelerator = choose_accelerator()

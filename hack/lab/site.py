@@ -4,10 +4,8 @@ What runs is what users run: the same programs with the same arguments. Only the
 """
 
 import contextlib
-import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 
 import grpc
@@ -20,14 +18,10 @@ from hack.lab.paths import REPOSITORY, VENV
 from hack.lab.rundir import run_folder
 from hack.lab.vm import Machine, Spawned
 from replication.clock import SystemClock
-from replication.control.control import Control, build_control, open_control
-from replication.control.store.kubernetes import KubernetesStore
+from replication.control.control import open_control
 from replication.errors import TimedOut, TrilithError
-from replication.kubernetes.access import NAMESPACE, read_kubeconfig
-from replication.kubernetes.client import Client
 from replication.model import Node
 from replication.pki import CertificateAuthority, Holder, Identity, Role, read_identity, write_identity
-from replication.rpc.client import NodeClient
 from replication.rpc.tls import secure_channel
 
 NODE_PLUGIN_PORT, CONTROLLER_PORT = 7444, 7445
@@ -39,13 +33,11 @@ _CLUSTER = "lab"
 class Site:
     """`with Site(cluster) as site` installs and starts everything, and stops it in the end.
 
-    `verbose` agents log every call and every program that they start. With a `kubeconfig`, records are in
-    Kubernetes.
+    `verbose` agents log every call and every program that they start.
     """
 
-    def __init__(self, cluster: Cluster, *, verbose: bool = False, kubeconfig: Path | None = None) -> None:
+    def __init__(self, cluster: Cluster, *, verbose: bool = False) -> None:
         self.cluster = cluster
-        self._kubeconfig = kubeconfig
         self._agent_flags = ("--verbose",) if verbose else ()
         self.agents: dict[str, Spawned] = {}
         self.plugins: dict[str, Spawned] = {}
@@ -60,7 +52,7 @@ class Site:
             self.state = self._stack.enter_context(run_folder())
             self._authority = CertificateAuthority.create(self.state / "ca", _CLUSTER, clock=self._clock)
             write_identity(self.state / "pki", self._authority.issue("lab", Role.CONTROL))
-            self.control = self._open_control()
+            self.control = open_control(self.state)
             self._stack.callback(self.control.store.close)
             for machine in self.cluster.machines:
                 self.start_agent(machine)
@@ -74,13 +66,6 @@ class Site:
     ) -> None:
         self._stack.close()
 
-    def _open_control(self) -> Control:
-        if self._kubeconfig is None:
-            return open_control(self.state)
-        client, identity = Client(read_kubeconfig(self._kubeconfig)), self.identity()
-        store = KubernetesStore(client, _CLUSTER, self._clock, NAMESPACE)
-        return build_control(store, lambda node: NodeClient(node, identity), self._clock)
-
     # On the machines
 
     def start_agent(self, machine: Machine) -> None:
@@ -92,8 +77,8 @@ class Site:
         words = ("trilith-agent", *flags, *self._agent_flags)
         self.agents[machine.name] = self._spawn(machine, words)
 
-    def start_node_plugin(self, machine: Machine, endpoint: str = "") -> None:
-        endpoint = endpoint or f"tls://{machine.address}:{NODE_PLUGIN_PORT}"
+    def start_node_plugin(self, machine: Machine) -> None:
+        endpoint = f"tls://{machine.address}:{NODE_PLUGIN_PORT}"
         agent = f"{machine.address}:{AGENT_PORT}"
         arguments = (
             "--endpoint",
@@ -144,17 +129,15 @@ class Site:
         words = ("trilith", "--state", str(self.state), "control", "run")
         return self._run("control", words)
 
-    def start_controller_plugin(self, endpoint: str = "") -> subprocess.Popen[bytes]:
-        endpoint = endpoint or f"tls://{HOST_ADDRESS}:{CONTROLLER_PORT}"
+    def start_controller_plugin(self) -> subprocess.Popen[bytes]:
+        endpoint = f"tls://{HOST_ADDRESS}:{CONTROLLER_PORT}"
         words = ("trilith-csi", "controller", "--endpoint", endpoint, "--state", str(self.state))
         return self._run("controller", words)
 
     def run_cli(self, *arguments: str) -> str:
         """`trilith ARGUMENTS`: what it printed. Raises LabError with what it complained of."""
         argv = [str(VENV / "bin" / "trilith"), "--state", str(self.state), *arguments]
-        done = subprocess.run(
-            argv, check=False, capture_output=True, text=True, timeout=120, env=self._environment()
-        )
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
             raise LabError(f"trilith {' '.join(arguments)}: status {done.returncode}: {done.stderr}")
         return done.stdout
@@ -168,17 +151,11 @@ class Site:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=self._environment(),
         ).result()
         self._stack.callback(log.close)
         self._stack.callback(_end, process)
         self.daemons[name] = process
         return process
-
-    def _environment(self) -> dict[str, str]:
-        if self._kubeconfig is None:
-            return dict(os.environ)
-        return {**os.environ, "KUBECONFIG": str(self._kubeconfig), "TRILITH_STORE": "kubernetes"}
 
     def start_everything(self, pool: str) -> None:
         """The control plane, the plugins of controller and nodes, and a pool of the first disks."""

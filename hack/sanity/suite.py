@@ -4,6 +4,7 @@ import json
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from replication.model import MIB
 
 SIZE_BYTES, LARGER_BYTES = 16 * MIB, 32 * MIB
 _TIMEOUT = 1800
+_REPORT = "report.json"
+_KUBELET = "/var/lib/kubelet"
 _PASSED = "passed"
 _SKIPPED = ("skipped", "pending")  # pending: switched off by the suite itself
 
@@ -72,15 +75,15 @@ def run_suite(program: Path, site: Site, machine: Machine, pool: str, wish: Wish
     """Raises LabError when the suite could not run. What it prints is in a file among the cluster's logs."""
     with tempfile.TemporaryDirectory(prefix="trilith-sanity-") as name:
         folder = Path(name)
-        report = folder / "report.json"
-        (folder / "parameters.yaml").write_text(f'pool: "{pool}"\nreplicas: "{wish.replicas}"\n')
+        report = folder / _REPORT
+        (folder / "parameters.yaml").write_text(json.dumps(_parameters(pool, wish)))
         with (
             Forwarder(folder / "controller.sock", site.controller_channel()) as controller,
             Forwarder(folder / "node.sock", site.node_plugin_channel(machine)) as node,
             Places(folder, machine) as places,
             (site.cluster.logs / f"csi-sanity-{wish.access}.log").open("wb") as log,
         ):
-            argv = [str(program), *_options(folder, wish, places), f"--ginkgo.json-report={report}"]
+            argv = [str(program), *_options(folder, "/run/sanity", wish), *_commands(places)]
             argv += [f"--csi.endpoint={node.endpoint}", f"--csi.controllerendpoint={controller.endpoint}"]
             done = subprocess.run(argv, check=False, stdout=log, stderr=log, timeout=_TIMEOUT)
         if not report.exists():
@@ -90,28 +93,55 @@ def run_suite(program: Path, site: Site, machine: Machine, pool: str, wish: Wish
         return parse_report(report.read_text(), wish)
 
 
-def _options(folder: Path, wish: Wish, places: Places) -> list[str]:
+def run_inside(
+    program: Path,
+    machine: Machine,
+    sockets: tuple[str, str],
+    pool: str,
+    wish: Wish,
+    more: Mapping[str, str],
+) -> Outcome:
+    """In a machine that has the sockets of a node and of a controller; `more` are further parameters.
+
+    Raises LabError when the suite could not run.
+    """
+    folder, (node, controller) = Path("/run/sanity"), sockets
+    machine.succeed(["mkdir", "-p", str(folder)])
+    machine.write_file(f"{folder}/parameters.yaml", json.dumps({**_parameters(pool, wish), **more}))
+    argv = [str(program), *_options(folder, f"{_KUBELET}/sanity", wish)]
+    argv += [f"--csi.endpoint=unix://{node}", f"--csi.controllerendpoint=unix://{controller}"]
+    status, output = machine.execute(argv, timeout=_TIMEOUT)
+    try:
+        report = machine.read_file(f"{folder}/{_REPORT}").decode()
+    except LabError as error:
+        raise LabError(f"csi-sanity ended with status {status}, and without a report: {output}") from error
+    return parse_report(report, wish)
+
+
+def _options(folder: Path, mounts: str, wish: Wish) -> list[str]:
+    """`folder` has the parameters, and gets the report; `mounts` is where to mount."""
     options = {
-        "mountdir": "/run/sanity/target",
-        "stagingdir": "/run/sanity/staging",
-        "createmountpathcmd": places.command("create"),
-        "createstagingpathcmd": places.command("create"),
-        "removemountpathcmd": places.command("remove"),
-        "removestagingpathcmd": places.command("remove"),
-        "checkpathcmd": places.command("check"),
-        "createpathcmdtimeout": "60s",
-        "removepathcmdtimeout": "60s",
-        "checkpathcmdtimeout": "60s",
+        "mountdir": f"{mounts}/target",
+        "stagingdir": f"{mounts}/staging",
         "testvolumeaccesstype": wish.access,
         "testvolumesize": str(SIZE_BYTES),
         "testvolumeexpandsize": str(LARGER_BYTES),
         "testvolumeparameters": str(folder / "parameters.yaml"),
     }
     words = [f"--csi.{name}={value}" for name, value in options.items()]
-    words += ["--ginkgo.no-color", "--ginkgo.v"]
+    words += ["--ginkgo.no-color", "--ginkgo.v", f"--ginkgo.json-report={folder / _REPORT}"]
     if wish.seed is not None:
         words += ["--ginkgo.randomize-all", f"--ginkgo.seed={wish.seed}"]
     return words
+
+
+def _commands(places: Places) -> list[str]:
+    """By which it has paths made, removed and looked at elsewhere."""
+    made = {f"create{kind}pathcmd": "create" for kind in ("mount", "staging")}
+    removed = {f"remove{kind}pathcmd": "remove" for kind in ("mount", "staging")}
+    acts = {**made, **removed, "checkpathcmd": "check"}
+    words = [f"--csi.{name}={places.command(act)}" for name, act in acts.items()]
+    return words + [f"--csi.{act}pathcmdtimeout=60s" for act in ("create", "remove", "check")]
 
 
 def parse_report(text: str, wish: Wish) -> Outcome:
@@ -119,6 +149,10 @@ def parse_report(text: str, wish: Wish) -> Outcome:
     (suite,) = json.loads(text)
     found = [spec for spec in suite["SpecReports"] if spec["LeafNodeType"] == "It"]
     return Outcome(wish, tuple(map(_parse_spec, found)), suite["RunTime"] / 1e9)
+
+
+def _parameters(pool: str, wish: Wish) -> dict[str, str]:
+    return {"pool": pool, "replicas": str(wish.replicas)}
 
 
 def _parse_spec(spec: dict[str, object]) -> Spec:

@@ -1,6 +1,6 @@
-"""One Kubernetes cluster for all of these tests, with Trilith in it: three machines, real kubelets.
+"""One Kubernetes cluster for all of these tests: three machines, real kubelets, Trilith as users install it.
 
-Every test here is marked `kubelet`, needs root and Go, and finds no pod, no claim and no volume.
+Every test here is marked `kubelet`, needs root and Go, and finds a pool and no pod, no claim and no volume.
 """
 
 import signal
@@ -9,18 +9,19 @@ from contextlib import contextmanager
 
 import pytest
 
+from hack.bench.figures import Board, Figure, Goal
+from hack.helm.chart import NAMESPACE
 from hack.kubernetes.cluster import KubernetesCluster, make_machines
-from hack.kubernetes.site import DRIVER, DRIVER_OBJECT, ProcessSite, make_storage_class
+from hack.kubernetes.installation import Installation, archives
 from hack.lab import evidence, network
 from hack.lab.cluster import Cluster as Machines
 from hack.lab.errors import LabError
+from replication.clock import SystemClock
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
-from tests.cluster.pods import Cluster
+from tests.cluster.pods import POOL, Cluster, is_so, make_pool
 
-POOL = "nvme"
-STORAGE_CLASS = f"trilith-{POOL}"
-
+CLOCK = SystemClock()
 _machines = pytest.StashKey[Machines]()
 
 
@@ -28,6 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/cluster" in item.path.as_posix():
             item.add_marker(pytest.mark.kubelet)
+    items.sort(key=lambda item: item.path.name == "test_uninstall.py")  # nothing can follow it
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -54,9 +56,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session")
-def machines(request: pytest.FixtureRequest) -> Iterator[Machines]:
-    with make_machines() as machines, keep_evidence(request.session, machines):
-        yield machines
+def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """The chart, with the image of deploy/Dockerfile in the nodes' containerd."""
+    with (
+        make_machines(*archives()) as machines,
+        keep_evidence(request.session, machines),
+        KubernetesCluster(machines) as kubernetes,
+    ):
+        installation = Installation(kubernetes)
+        installation.install()
+        yield installation
 
 
 @contextmanager
@@ -70,30 +79,25 @@ def keep_evidence(session: pytest.Session, machines: Machines) -> Iterator[None]
 
 
 @pytest.fixture(scope="session")
-def kubernetes(machines: Machines) -> Iterator[KubernetesCluster]:
-    with KubernetesCluster(machines) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def site(kubernetes: KubernetesCluster) -> Iterator[ProcessSite]:
-    with ProcessSite(kubernetes, POOL) as site:
-        kubernetes.kubectl.apply(DRIVER_OBJECT, make_storage_class(POOL))
-        yield site
-
-
-@pytest.fixture
-def cluster(site: ProcessSite) -> Iterator[Cluster]:
-    kubernetes = site.kubernetes
+def whole(installation: Installation) -> Iterator[Cluster]:
+    """With a pool of which volumes can be made."""
+    kubernetes = installation.kubernetes
     client = Client(read_kubeconfig(kubernetes.plane.admin_kubeconfig))
-    cluster = Cluster(client, kubernetes.kubectl)
-    cluster.wait(
-        lambda: all(has_plugin(node) for node in cluster.list("csinodes")), "the plugin on all nodes"
-    )
+    cluster = Cluster(client, kubernetes.kubectl, kubernetes.machines)
+    began = CLOCK.now()
+    cluster.apply(make_pool())
+    cluster.wait(lambda: is_pool_ready(cluster), "the pool ready")
+    Board("pool").add(Figure("storagepool-made-to-ready", CLOCK.now() - began, "s", Goal("<=", 20.0)))
     yield cluster
-    cluster.clean()
     client.close()
 
 
-def has_plugin(node: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
-    return any(driver["name"] == DRIVER for driver in node["spec"].get("drivers") or [])
+@pytest.fixture
+def cluster(whole: Cluster) -> Iterator[Cluster]:
+    yield whole
+    whole.clean()
+
+
+def is_pool_ready(cluster: Cluster) -> bool:
+    found = cluster.kubectl.find("storagepools", POOL, "--namespace", NAMESPACE)
+    return found is not None and is_so(found, "Ready")

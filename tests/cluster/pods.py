@@ -5,14 +5,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from csi.claims import ANNOTATION
+from hack.helm.chart import NAMESPACE
 from hack.kubernetes.images import BUSYBOX
 from hack.kubernetes.kubectl import Kubectl
+from hack.lab.cluster import Cluster as Machines
 from replication.clock import SystemClock, wait_until
 from replication.errors import NotFound
 from replication.kubernetes.client import Client
 
 Json = dict[str, Any]
 
+POOL = "nvme"
+STORAGE_CLASS = f"trilith-{POOL}"
 PATH = "/data"
 DEVICE = "/dev/data"
 PATIENCE = 300.0
@@ -28,6 +33,7 @@ class Cluster:
 
     client: Client
     kubectl: Kubectl
+    machines: Machines
     namespace: str = "default"
 
     def apply(self, *documents: Json) -> None:
@@ -58,13 +64,21 @@ class Cluster:
     def wait_for_condition(self, pod: str, kind: str = "Ready", timeout: float = PATIENCE) -> None:
         self.wait(lambda: is_so(self.get("pods", pod), kind), f"pod {pod} {kind}", timeout)
 
+    def wait_for_all_ready(self, count: int, timeout: float = PATIENCE) -> None:
+        """So many pods, and no others."""
+        self.wait(
+            lambda: [is_so(pod, "Ready") for pod in self.list("pods")] == [True] * count,
+            f"{count} pods Ready",
+            timeout,
+        )
+
     def clean(self) -> None:
         """No pod and no claim of a test is left, and nothing that was made for them."""
-        for kind in ("pods", "persistentvolumeclaims"):
+        for kind in ("statefulsets", "pods", "persistentvolumeclaims"):
             for each in self.list(kind):
                 with suppress(NotFound):
                     self.client.delete(f"{self._path(kind)}/{each['metadata']['name']}")
-        for kind in ("pods", "persistentvolumeclaims", "persistentvolumes", "volumeattachments"):
+        for kind in ("pods", "persistentvolumeclaims", "persistentvolumes", "volumeattachments", "volumes"):
             self.wait(lambda kind=kind: self.list(kind) == [], f"no {kind}")  # type: ignore[misc]
 
     def run(self, pod: str, command: str) -> str:
@@ -74,7 +88,8 @@ class Cluster:
     def _path(self, kind: str) -> str:
         if kind in _CLUSTER_WIDE:
             return f"{_CLUSTER_WIDE[kind]}/{kind}"
-        return f"/api/v1/namespaces/{self.namespace}/{kind}"
+        group = "apis/apps/v1" if kind == "statefulsets" else "api/v1"
+        return f"/{group}/namespaces/{self.namespace}/{kind}"
 
 
 _CLUSTER_WIDE = {
@@ -82,15 +97,31 @@ _CLUSTER_WIDE = {
     "nodes": "/api/v1",
     "volumeattachments": "/apis/storage.k8s.io/v1",
     "csinodes": "/apis/storage.k8s.io/v1",
+    "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
     "storageclasses": "/apis/storage.k8s.io/v1",
+    "volumeattributesclasses": "/apis/storage.k8s.io/v1",
     "volumes": "/apis/trilith.io/v1alpha1",
 }
 
 
 def is_so(found: Json, kind: str) -> bool:
     """Whether an object says of itself that it is so."""
+    return bool(find_condition(found, kind).get("status") == "True")
+
+
+def find_condition(found: Json, kind: str) -> Json:
+    """Empty when it says nothing of that."""
     conditions = found.get("status", {}).get("conditions", [])
-    return any(each["type"] == kind and each["status"] == "True" for each in conditions)
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def make_pool(**spec: Any) -> Json:  # noqa: ANN401
+    return {
+        "apiVersion": "trilith.io/v1alpha1",
+        "kind": "StoragePool",
+        "metadata": {"name": POOL, "namespace": NAMESPACE},
+        "spec": {"replicas": 3, **spec},
+    }
 
 
 def make_pod(name: str, volume: Json, *, node: str = "", block: bool = False, **spec: Any) -> Json:  # noqa: ANN401
@@ -115,9 +146,10 @@ def make_pod(name: str, volume: Json, *, node: str = "", block: bool = False, **
     }
 
 
-def ephemeral(storage_class: str, size: str = "64Mi") -> Json:
-    """A volume that lives as long as its pod."""
-    return {"ephemeral": {"volumeClaimTemplate": {"spec": claim_spec(storage_class, size)}}}
+def ephemeral(storage_class: str, size: str = "64Mi", *, block: bool = False) -> Json:
+    """A volume that lives as long as its pod; of a file system, or as a device."""
+    mode = {"volumeMode": "Block"} if block else {}
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": {**claim_spec(storage_class, size), **mode}}}}
 
 
 def of_claim(name: str) -> Json:
@@ -128,7 +160,7 @@ def make_claim(name: str, storage_class: str, size: str = "64Mi", **spec: Any) -
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name, "namespace": "default", "annotations": {ANNOTATION: "true"}},
         "spec": {**claim_spec(storage_class, size), **spec},
     }
 
@@ -139,3 +171,16 @@ def claim_spec(storage_class: str, size: str) -> Json:
         "storageClassName": storage_class,
         "resources": {"requests": {"storage": size}},
     }
+
+
+def make_set(name: str, volume: Json) -> Json:
+    """A StatefulSet of one pod, NAME-0."""
+    labels = {"app": name}
+    pod = make_pod(name, volume)
+    spec = {
+        "selector": {"matchLabels": labels},
+        "serviceName": name,
+        "template": {"metadata": {"labels": labels}, "spec": {**pod["spec"], "restartPolicy": "Always"}},
+    }
+    metadata = {"name": name, "namespace": pod["metadata"]["namespace"]}
+    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec}

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hack.bench.figures import Board, Figure, Goal
-from tests.cluster.conftest import STORAGE_CLASS
-from tests.cluster.pods import PATIENCE, Cluster, Json, ephemeral, is_so, make_pod
+from tests.cluster.pods import PATIENCE, STORAGE_CLASS, Cluster, Json, ephemeral, is_so, make_pod
 
 SAMPLES = 5
 NODES = ("m1", "m2", "m3")

@@ -1,11 +1,7 @@
 """Volumes as pods use them: scheduler, provisioner, attacher, resizer and kubelets are the real ones."""
 
-from collections.abc import Iterator
-
-from hack.lab.cluster import Cluster as Machines
-from hack.lab.remains import logical_volumes, traces
-from tests.cluster.conftest import STORAGE_CLASS
-from tests.cluster.pods import DEVICE, PATH, Cluster, ephemeral, make_claim, make_pod, of_claim
+from tests.cluster.pods import DEVICE, PATH, STORAGE_CLASS, Cluster, ephemeral, make_claim, make_pod, of_claim
+from tests.cluster.remains import find_left
 
 GROUP = 2000
 
@@ -20,11 +16,11 @@ def test_a_pod_writes_to_its_own_volume_of_three_replicas(cluster: Cluster) -> N
     assert volume["spec"]["consumer"] == cluster.get("pods", "one")["spec"]["nodeName"]
 
 
-def test_nothing_is_left_of_a_pod_and_its_volume(cluster: Cluster, machines: Machines) -> None:
+def test_nothing_is_left_of_a_pod_and_its_volume(cluster: Cluster) -> None:
     cluster.apply(make_pod("short", ephemeral(STORAGE_CLASS)))
     cluster.wait_for_condition("short")
     cluster.clean()
-    cluster.wait(lambda: not list(find_left(cluster, machines)), "nothing left")
+    cluster.wait(lambda: not list(find_left(cluster)), "nothing left")
 
 
 def test_a_claim_outlives_its_pod_and_is_used_on_another_node(cluster: Cluster) -> None:
@@ -61,14 +57,6 @@ def test_a_pods_group_can_write(cluster: Cluster) -> None:
     cluster.wait_for_condition("grouped")
     cluster.run("grouped", f"echo mine > {PATH}/file")
     assert cluster.run("grouped", f"stat -c %g {PATH} {PATH}/file").split() == [str(GROUP)] * 2
-
-
-def find_left(cluster: Cluster, machines: Machines) -> Iterator[str]:
-    """What there still is of volumes: records, replicas, exports, connections, arrays, mounts."""
-    yield from (f"volume {volume['metadata']['name']}" for volume in cluster.list("volumes"))
-    for machine in machines.machines:
-        yield from (f"{machine.name}: {name}" for name in logical_volumes(machine))
-        yield from (f"{machine.name}: {trace}" for trace in traces(machine).splitlines())
 
 
 def measure_kib(cluster: Cluster, pod: str) -> int:

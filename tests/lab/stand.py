@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 from hack.checker.collector import Collector, Verdict
-from hack.lab.checking import dump, start_writer
+from hack.lab.checking import WRITERS, dump, start_writer
 from hack.lab.cluster import Cluster
 from hack.lab.network import HOST_ADDRESS
 from hack.lab.remains import find_unsound, sum_replicas, traces
@@ -47,11 +47,22 @@ _CLOCK = SystemClock()
 class Checked:
     """A checker that writes to the device of an attached volume."""
 
-    def __init__(self, machine: Machine, device: str, collector: Collector, *kinds: str) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        device: str,
+        collector: Collector,
+        *kinds: str,
+        writers: int = WRITERS,
+        cgroup: str = "",
+    ) -> None:
         self.machine = machine
         self.device = device
         self.collector = collector
-        self.writer = start_writer(machine, device, collector.endpoint, *kinds)
+        self._writers = writers
+        self.writer = start_writer(
+            machine, device, collector.endpoint, *kinds, writers=writers, cgroup=cgroup
+        )
 
     def wait_for_writes(self, count: int, timeout: float = 60) -> None:
         """Until `count` more have been acknowledged."""
@@ -88,7 +99,7 @@ class Checked:
         self.writer.kill()
         self.writer.wait()
         assert self.collector.errors() == []
-        return self.collector.judge(dump(self.machine, self.device))
+        return self.collector.judge(dump(self.machine, self.device, writers=self._writers))
 
 
 class Stand:

@@ -1,0 +1,44 @@
+"""Another release, while every node writes: agents and controllers are replaced one after another."""
+
+from contextlib import ExitStack
+
+from hack.bench.figures import Board, Figure, Goal
+from hack.helm.chart import NAMESPACE
+from hack.image.build import TAG
+from hack.kubernetes.installation import Installation
+from hack.kubernetes.worker import tag_image
+from tests.cluster.pods import STORAGE_CLASS, Cluster, ephemeral, make_pod
+from tests.cluster.writing import are_redundant, writing
+
+REPOSITORY, _, VERSION = TAG.rpartition(":")
+NEXT = f"{TAG}-next"
+NODES = ("m1", "m2", "m3")
+
+
+def test_an_upgrade_costs_no_error_and_no_long_stall(installation: Installation, cluster: Cluster) -> None:
+    for name in NODES:
+        tag_image(cluster.machines[name], TAG, NEXT)
+        volume = ephemeral(STORAGE_CLASS, "16Mi", block=True)
+        cluster.apply(make_pod(f"user-{name}", volume, node=name, block=True))
+    for name in NODES:
+        cluster.wait_for_condition(f"user-{name}")
+    with ExitStack() as stack:
+        users = [stack.enter_context(writing(cluster, f"user-{name}")) for name in NODES]
+        for user in users:
+            user.collector.restart_stall_watch()
+        installation.upgrade(f"image.tag={VERSION}-next")
+        longest = max(user.collector.stall() for user in users)
+        verdicts = [user.finish() for user in users]
+    Board("upgrade").add(Figure("longest-stall", longest, "s", Goal("<=", 2.0)))
+    assert [verdict.lost for verdict in verdicts] == [(), (), ()]
+    assert {image for pod in list_ours(cluster) for image in pod} == {NEXT}
+    assert are_redundant(cluster)
+
+
+def list_ours(cluster: Cluster) -> list[set[str]]:
+    """The images of ours that each controller and each node's pod has."""
+    selector = "app.kubernetes.io/component in (controller, node)"
+    pods = cluster.kubectl.get("pods", "--namespace", NAMESPACE, "--selector", selector)
+    return [
+        {each["image"] for each in pod["spec"]["containers"] if REPOSITORY in each["image"]} for pod in pods
+    ]

@@ -1,0 +1,42 @@
+"""Checked writes to what pods have: every acknowledged one is known, outside the machine that makes it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hack.checker.collector import Collector
+from hack.lab.network import HOST_ADDRESS
+from replication.kernel.md_state import device_of
+from tests.cluster.pods import Cluster, is_so
+from tests.lab.stand import Checked
+
+WRITERS, FIRST_WRITES = 3, 100
+"""Three, one of each kind: eight would have all of a machine's only processor."""
+CGROUP = "/sys/fs/cgroup/kubepods/besteffort/writers"
+"""Like a pod's: in the root's, each thread would count ten times as much as the whole kubelet."""
+
+
+@contextmanager
+def writing(cluster: Cluster, pod: str) -> Iterator[Checked]:
+    """To the block volume that a pod which is ready has as its own."""
+    node = cluster.get("pods", pod)["spec"]["nodeName"]
+    volume = find_volume_id(cluster, f"{pod}-data")
+    with Collector(HOST_ADDRESS) as collector:
+        checked = Checked(
+            cluster.machines[node], device_of(volume), collector, writers=WRITERS, cgroup=CGROUP
+        )
+        checked.wait_for_writes(FIRST_WRITES)
+        yield checked
+
+
+def find_volume_id(cluster: Cluster, claim: str) -> str:
+    name = cluster.get("persistentvolumeclaims", claim)["spec"]["volumeName"]
+    return str(cluster.get("persistentvolumes", name)["spec"]["csi"]["volumeHandle"])
+
+
+def are_redundant(cluster: Cluster) -> bool:
+    """All volumes, by what their records say and by what is told of them."""
+    return all(
+        is_so(volume, "Redundant")
+        and all(replica["state"] == "in_sync" for replica in volume["spec"]["replicas"])
+        for volume in cluster.list("volumes")
+    )
