@@ -6,6 +6,7 @@ from functools import partial
 
 from replication.control import insync
 from replication.control.executor import Executor
+from replication.control.first_look import FirstLook
 from replication.control.records import Records
 from replication.control.starting import Start, choose_start, order_members
 from replication.errors import AlreadyExists, TrilithError, Unavailable, Unsupported
@@ -15,15 +16,17 @@ from replication.model import NO_LIMITS, ArrayReport, Attachment, Prepared, Vers
 class Attaching:
     """Called under the volume's lock."""
 
-    def __init__(self, records: Records, executor: Executor) -> None:
+    def __init__(self, records: Records, executor: Executor, first_look: FirstLook) -> None:
         self._records = records
         self._executor = executor
+        self._first_look = first_look
 
     def attach(self, volume_id: str, node: str, *, readonly: bool) -> str:
         """The device's path on `node`. AlreadyExists when it is there, but not with this `readonly`."""
         volume = self._records.get(volume_id).volume
         device = self._find_device(volume, node)
         if device is None:
+            self._first_look.require_recent(volume)
             return self._begin(volume_id, node, readonly=readonly, upkeep=False)
         if volume.readonly != readonly:
             how = "read-only" if volume.readonly else "writable"
@@ -32,6 +35,7 @@ class Attaching:
 
     def attach_for_upkeep(self, volume_id: str, node: str) -> None:
         """For ourselves: nobody can write to it."""
+        self._first_look.require_recent(self._records.get(volume_id).volume)
         self._begin(volume_id, node, readonly=True, upkeep=True)
 
     def scrub(self, volume: Volume, *, repair: bool) -> None:

@@ -12,6 +12,7 @@ from replication.control.doctor import Doctor
 from replication.control.emptying import Emptying
 from replication.control.events import Events
 from replication.control.executor import Executor
+from replication.control.first_look import FirstLook
 from replication.control.nodes import Nodes
 from replication.control.pools import Pools
 from replication.control.provisioning import Provisioning
@@ -47,7 +48,9 @@ def build_control(store: Store, connect: Callable[[Node], NodeApi], clock: Clock
     records = Records(store, clock, events)
     nodes = Nodes(store, connect, clock)
     executor = Executor(nodes)
-    attaching, detaching = Attaching(records, executor), Detaching(records, executor)
+    first_look = FirstLook(executor, clock)
+    attaching = Attaching(records, executor, first_look)
+    detaching = Detaching(records, executor, first_look)
     volumes = Volumes(records, Provisioning(records, executor), attaching, detaching)
     pools = Pools(store, nodes, executor, events)
     emptying = Emptying(records, nodes, pools, volumes, events)

@@ -2,8 +2,10 @@
 
 from replication.control import insync
 from replication.control.executor import Executor
+from replication.control.first_look import FirstLook
 from replication.control.parallel import errors_of
 from replication.control.records import Records
+from replication.control.restored import catch_up
 from replication.errors import FailedPrecondition, NotFound, Unavailable
 from replication.model import Attachment, Versioned, Volume
 
@@ -11,9 +13,10 @@ from replication.model import Attachment, Versioned, Volume
 class Detaching:
     """Called under the volume's lock."""
 
-    def __init__(self, records: Records, executor: Executor) -> None:
+    def __init__(self, records: Records, executor: Executor, first_look: FirstLook) -> None:
         self._records = records
         self._executor = executor
+        self._first_look = first_look
 
     def detach(self, volume_id: str, *, silent: bool = False) -> None:
         """FailedPrecondition while in use. Unavailable when its node is silent and cannot be fenced."""
@@ -30,11 +33,13 @@ class Detaching:
     def finish(self, volume: Volume) -> None:
         """From DETACHING, however far it came. A machine that crashed has no array: that is no clean end."""
         try:
-            present = self._executor.find_array(volume) is not None
+            array = self._executor.find_array(volume)
         except (Unavailable, NotFound):
             self._force(volume)
         else:
-            self._stop(volume, present=present)
+            if array is not None:  # what only it knows would end with it
+                self._records.change(volume.id, lambda v: catch_up(v, array))
+            self._stop(volume, present=array is not None)
 
     def _stop(self, volume: Volume, *, present: bool) -> None:
         try:
@@ -66,6 +71,7 @@ class Detaching:
         if not insync.can_fence(volume):
             only = f"the only replica in sync of volume {volume.name} is there, so it cannot be fenced"
             raise Unavailable(f"node {volume.consumer} does not answer, and {only}")
+        self._first_look.require_recent(volume)
         fenced = self._records.change(volume.id, insync.fence)
         self._records.tell(
             volume, "fenced", f"node {volume.consumer} does not answer; epoch {volume.epoch} over"

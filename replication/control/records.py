@@ -44,6 +44,17 @@ class Records:
             swapped = self._try_swap(found, after, told)
         return swapped
 
+    def raise_version(self, volume_id: str, version: int, step: Callable[[Volume], Volume]) -> Versioned:
+        """At least `version`: somebody knows that one, so the record was restored from an older backup.
+
+        `step` makes it what it should be, at the latest by then; each round is a swap.
+        """
+        found = self.store.get_volume(volume_id)
+        while found.version < version:
+            after = self._apply(found, step)
+            found = self._try_swap(found, after, None) or self.store.get_volume(volume_id)
+        return found
+
     def _change_recalled(
         self, volume_id: str, step: Callable[[Volume], Volume], told: tuple[str, str] | None
     ) -> Versioned | None:

@@ -25,6 +25,7 @@ from replication.control.rebuild import (
     wants_rebuild,
 )
 from replication.control.records import Records
+from replication.control.restored import find_claim
 from replication.control.store.base import Store
 from replication.control.survey import DESCRIBE_SECONDS, Survey
 from replication.errors import Conflict, FailedPrecondition, NotFound, TrilithError, Unavailable
@@ -88,7 +89,24 @@ class Repair:
                 f"node {node} has an array of epoch {array.epoch} of volume {volume.name}, the record is at "
                 f"{volume.epoch}: was the state store restored? Nothing is done"
             )
+        if volume is None:
+            self._require_deleted(node, array)
         self._executor.abandon(node, array.volume_id, array.epoch, timeout=60.0)
+
+    def _require_deleted(self, node: str, array: ArrayReport) -> None:
+        """No record: it was deleted, or the records were lost and there is only a backup without it."""
+        names = {known.name for known in self._store.list_nodes()}
+        facts = self._describe(names)
+        what = f"node {node} has an array of volume {array.volume_id}, which no record knows"
+        claim = find_claim(array, node, facts)
+        if claim:
+            raise FailedPrecondition(
+                f"{what}, and its replicas are there ({claim}): was the state store restored? Nothing is done"
+            )
+        silent = names - facts.keys()
+        if silent:
+            named = ", ".join(sorted(silent))
+            raise Unavailable(f"{what}; replicas may be on {named}, which does not answer: nothing is done")
 
     def _settle(self, volume_id: str) -> None:
         with self._records.lock(volume_id, "settle", timeout=0.0):

@@ -11,6 +11,7 @@ from replication.clock import Clock
 from replication.control.insync import in_sync, react
 from replication.control.nodes import Nodes
 from replication.control.records import Records
+from replication.control.restored import catch_up
 from replication.errors import NotFound, StaleEpoch, TrilithError
 from replication.model import (
     ArrayReport,
@@ -41,13 +42,20 @@ class Reporting:
         news: ArrayReport | None = report
         while news is not None:
             try:
-                record = self._records.change(report.volume_id, _step(node, news))
+                record = self._change(node, news)
             except (NotFound, StaleEpoch):
                 self._superseded(node, news)
                 return
             answer = self._confirm(node, record, news) if awaits_word(record.volume, news) else None
             self._tell_why(record, news)
             news = answer
+
+    def _change(self, node: str, report: ArrayReport) -> Versioned:
+        """A record that its agent knows a newer version of was restored: its words would not be heeded."""
+        record = self._records.change(report.volume_id, _step(node, report))
+        if record.version >= report.record_version:
+            return record
+        return self._records.raise_version(report.volume_id, report.record_version, _step(node, report))
 
     def _confirm(self, node: str, record: Versioned, report: ArrayReport) -> ArrayReport | None:
         """The agent read all its members again: its answer, when there is more to record in it."""
@@ -83,7 +91,7 @@ def _step(node: str, report: ArrayReport) -> Callable[[Volume], Volume]:
     def step(volume: Volume) -> Volume:
         if volume.consumer != node:
             raise StaleEpoch(f"volume {volume.name} is not attached to node {node}")
-        return react(volume, report)
+        return react(catch_up(volume, report), report)
 
     return step
 

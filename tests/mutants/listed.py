@@ -7,6 +7,7 @@ from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
 
 INSYNC = "tests/unit/control/test_insync.py"
 REBUILD = "tests/unit/control/test_rebuild.py"
+RESTORED = "tests/unit/control/test_restored.py"
 RECONCILER = "tests/unit/control/test_reconciler.py"
 MD = "tests/unit/kernel/test_md.py"
 NVMET = "tests/unit/kernel/test_nvmet.py"
@@ -293,6 +294,24 @@ MUTANTS = (
         "replication.control.rebuild:_is_current",
         mistakes.returns(True),
         (REBUILD,),
+    ),
+    Mutant(
+        "an array that no record knows is ended",
+        "replication.control.repair:Repair._require_deleted",
+        mistakes.returns(None),
+        (RESTORED,),
+    ),
+    Mutant(
+        "a restored record is believed against its array",
+        "replication.control.restored:_is_heard",
+        mistakes.returns(False),
+        (RESTORED,),
+    ),
+    Mutant(
+        "a restored record begins an epoch again",
+        "replication.control.first_look:find_newer",
+        mistakes.returns(""),
+        (RESTORED,),
     ),
     Mutant(
         "a replica removed for an older record",

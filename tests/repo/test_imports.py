@@ -36,6 +36,7 @@ PURE = (
     "upkeep",
     "progress",
     "flapping",
+    "restored",
     "cordons",
 )
 CORE = {f"replication.control.{name}" for name in PURE}
