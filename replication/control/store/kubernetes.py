@@ -46,7 +46,7 @@ from replication.errors import (
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 from replication.kubernetes.watched import Entry, Watched
-from replication.model import Node, Pool, Versioned, Volume
+from replication.model import Node, Phase, Pool, Versioned, Volume
 
 FORMAT = 1
 
@@ -81,6 +81,8 @@ class KubernetesStore:
     def add_volume(self, volume: Volume) -> Versioned:
         """First the record, then its name: so a name whose volume is not there has lost it for good."""
         self._locks.require()
+        if self._find_nameless(volume.name) is not None:
+            raise AlreadyExists(f"a volume {volume.name} exists")
         try:
             made = self._client.create(VOLUMES, volume_object(volume, 1))
         except AlreadyExists as error:
@@ -135,8 +137,8 @@ class KubernetesStore:
             owner = self._client.get(f"{VOLUME_NAMES}/{object_name(name)}")["spec"]["volume"]
             found = self.get_volume(owner)
         except NotFound:
-            return None
-        return found if found.volume.name == name else None
+            return self._find_nameless(name)
+        return found if found.volume.name == name else self._find_nameless(name)
 
     def list_volumes(self) -> tuple[Versioned, ...]:
         """What has not changed since the last time is not sorted again."""
@@ -234,6 +236,19 @@ class KubernetesStore:
             except (NotFound, Conflict):
                 continue
             return
+
+    def _find_nameless(self, name: str) -> Versioned | None:
+        """One that was restored: its name belonged to the object that it was before, and went with that.
+
+        Whose maker died before it had a name is still being made, and in nobody's way.
+        """
+        values = (entry.value for entry in self._volumes.list())
+        named = (each.volume for each in values if isinstance(each, Versioned) and each.volume.name == name)
+        volume_id = next((each.id for each in named if each.phase is not Phase.CREATING), None)
+        try:
+            return self.get_volume(volume_id) if volume_id is not None else None
+        except NotFound:
+            return None  # the watch has not told its end yet
 
     def _require_free(self, held: Json, volume_id: str) -> None:
         if held["spec"]["volume"] == volume_id:
