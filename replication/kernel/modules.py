@@ -16,6 +16,8 @@ MODULES = (
     "nvme-fabrics",
     "nvme-tcp",
 )
+OF_KUBELET = ("loop",)
+"""Not for us: the kubelet holds each block volume through a loop device."""
 OPTIONS = {"nvme-tcp": ("wq_unbound=Y",)}
 """A sender that holds a queue's send lock can be preempted by that queue's own high-priority work on the same
 processor, which then spins for the lock (nvme_tcp_io_work, 6.12). Unbound work never meets such a sender:

@@ -18,6 +18,7 @@ class Facts:
     release: str  # of its kernel
     system: System
     modules: tuple[tuple[str, str], ...]  # each that is needed, and why it is not there: empty when it is
+    kubelet_modules: tuple[tuple[str, str], ...]  # the same, of those that the kubelet needs
     missing_packages: tuple[tuple[str, tuple[str, ...]], ...]  # each with its programs that are not there
     multipath: str | None  # nvme_core's parameter: Y, N; None: not loaded
     missed_options: tuple[tuple[str, str], ...]  # module and option, of modules that others loaded without it
@@ -47,6 +48,7 @@ def list_findings(facts: Facts) -> tuple[Finding, ...]:
     return (
         _judge_kernel(facts),
         *_judge_modules(facts),
+        *_judge_kubelet_modules(facts),
         _judge_multipath(facts),
         *(_judge_option(facts, module, option) for module, option in facts.missed_options),
         *_judge_packages(facts),
@@ -74,6 +76,17 @@ def _judge_modules(facts: Facts) -> tuple[Finding, ...]:
         if trouble
         else Finding(f"module {name}", State.OK, "there")
         for name, trouble in facts.modules
+    )
+
+
+def _judge_kubelet_modules(facts: Facts) -> tuple[Finding, ...]:
+    missing = [name for name, trouble in facts.kubelet_modules if trouble]
+    remedy = _remedy_modules(facts, missing)
+    return tuple(
+        Finding(f"module {name}", State.WARNING, f"no block volumes in Kubernetes: {trouble}", remedy)
+        if trouble
+        else Finding(f"module {name}", State.OK, "there")
+        for name, trouble in facts.kubelet_modules
     )
 
 

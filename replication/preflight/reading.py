@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from replication.errors import CommandFailed, Unsupported
 from replication.kernel import modules
@@ -31,7 +31,8 @@ def read_facts(
     return Facts(
         release=release or os.uname().release,
         system=_read_system(host),
-        modules=tuple((name, _find_trouble(tree, runner, name, load=load)) for name in modules.MODULES),
+        modules=_look_for(tree, runner, modules.MODULES, load=load),
+        kubelet_modules=_look_for(tree, runner, modules.OF_KUBELET, load=load),
         missing_packages=_list_missing(find_program),
         multipath=tree.find("/sys/module/nvme_core/parameters/multipath"),
         missed_options=tuple(_split(missed) for missed in modules.list_missed_options(tree)),
@@ -42,6 +43,13 @@ def read_facts(
 def _read_system(host: Tree) -> System:
     found = (host.find(name) for name in _OS_RELEASE)
     return parse_os_release(next((text for text in found if text is not None), ""))
+
+
+def _look_for(
+    tree: Tree, runner: Runner, names: Sequence[str], *, load: bool
+) -> tuple[tuple[str, str], ...]:
+    """Each with why it is not there; empty when it is."""
+    return tuple((name, _find_trouble(tree, runner, name, load=load)) for name in names)
 
 
 def _find_trouble(tree: Tree, runner: Runner, module: str, *, load: bool) -> str:

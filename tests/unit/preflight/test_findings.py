@@ -13,6 +13,7 @@ GOOD = Facts(
     release="6.12.95+deb12-amd64",
     system=DEBIAN,
     modules=tuple((name, "") for name in MODULES),
+    kubelet_modules=(("loop", ""),),
     missing_packages=(),
     multipath="Y",
     missed_options=(),
@@ -53,6 +54,7 @@ def test_without_any_of_these_no_agent_starts(facts: Facts, what: list[str]) -> 
     [
         (replace(GOOD, missed_options=(("nvme-tcp", "wq_unbound=Y"),)), "option nvme-tcp wq_unbound=Y"),
         (replace(GOOD, io_controller=False), "cgroup v2, io"),
+        (replace(GOOD, kubelet_modules=(("loop", "not found"),)), "module loop"),
     ],
 )
 def test_without_these_it_works_and_says_what_is_worse(facts: Facts, what: str) -> None:

@@ -80,6 +80,14 @@ def test_modules_are_loaded_with_their_options_when_that_is_asked_for(root: Path
     assert (root / "sys/module/dm_multipath").is_dir()
 
 
+def test_what_the_kubelet_needs_is_loaded_as_well_and_told_apart(root: Path) -> None:
+    facts = read(root, Modprobe(root, lacking=("loop",)), load=True)
+    assert facts.kubelet_modules == (("loop", "modprobe: FATAL: Module loop not found"),)
+    assert "loop" not in dict(facts.modules)
+    assert read(root, Modprobe(root), load=True).kubelet_modules == (("loop", ""),)
+    assert (root / "sys/module/loop").is_dir()
+
+
 def test_what_others_loaded_without_its_option_is_told(root: Path) -> None:
     parameters = root / "sys/module/nvme_tcp/parameters"
     parameters.mkdir(parents=True)
