@@ -16,6 +16,7 @@ from csi.cluster.process import Controller, Options
 from csi.endpoint import parse_endpoint
 from csi.failover.deciding import Confirm, parse_policy
 from csi.main import endpoint_option, report_errors
+from csi.operator.nodes import GRACE_SECONDS
 from replication.clock import SystemClock
 from replication.control.control import build_control, connect
 from replication.control.metrics import parse_address
@@ -68,9 +69,24 @@ def main(*, verbose: bool) -> None:
     help="Pods of a dead node are freed when its peers miss it and its kubelet's Lease has run out; or "
     "by the peers' word alone; or never.",
 )
+@click.option(
+    "--node-grace",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=GRACE_SECONDS,
+    show_default=True,
+    help="How long a node that was deleted from Kubernetes may be silent until it has left for good.",
+)
 @report_errors
-def run(
-    endpoint: str, web: str, webhook_port: int, namespace: str | None, claims: str, failover: str
+def run(  # noqa: PLR0913 (an option each)
+    endpoint: str,
+    web: str,
+    webhook_port: int,
+    namespace: str | None,
+    claims: str,
+    failover: str,
+    *,
+    node_grace: float,
 ) -> None:
     """Serve CSI, record failures, and, while leader, repair and reconcile, until SIGTERM.
 
@@ -83,6 +99,7 @@ def run(
         parse_address(web),
         place,
         Policy(claims),
+        node_grace=node_grace,
         failover=parse_policy(failover),
     )
     _run(options, webhook_port)

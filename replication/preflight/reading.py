@@ -45,9 +45,7 @@ def _read_system(host: Tree) -> System:
     return parse_os_release(next((text for text in found if text is not None), ""))
 
 
-def _look_for(
-    tree: Tree, runner: Runner, names: Sequence[str], *, load: bool
-) -> tuple[tuple[str, str], ...]:
+def _look_for(tree: Tree, runner: Runner, names: Sequence[str], *, load: bool) -> tuple[tuple[str, str], ...]:
     """Each with why it is not there; empty when it is."""
     return tuple((name, _find_trouble(tree, runner, name, load=load)) for name in names)
 

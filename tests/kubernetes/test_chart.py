@@ -31,6 +31,8 @@ REFUSED = {
     "failover.confirm=nobody": "confirm",
     "kubeletDir=var/lib/kubelet": "kubeletDir",
     "controller.replicas=0": "replicas",
+    "controller.nodeGraceSeconds=0": "nodeGraceSeconds",
+    "controller.nodeGraceSeconds=5m": "nodeGraceSeconds",
     "node.maxUnavailable=0": "maxUnavailable",
     "node.ports.agent=70000": "agent",
     "image.repository=": "repository",
@@ -89,6 +91,12 @@ def test_controllers_are_nobody_and_nodes_hold_a_token_only_where_they_ask() -> 
         if any(mount["name"] == "account" for mount in each["volumeMounts"])
     ]
     assert asking == ["identity", "csi"]
+
+
+def test_how_long_a_node_may_be_away_is_the_installations_to_say() -> None:
+    for settings, wanted in (((), "300"), (("controller.nodeGraceSeconds=45",), "45")):
+        (controller,) = (each for each in list_containers(render(*settings)) if each["name"] == "controller")
+        assert f"--node-grace={wanted}" in controller["args"]
 
 
 def test_the_kubelets_folder_is_mounted_where_the_kubelet_has_it() -> None:

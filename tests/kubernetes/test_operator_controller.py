@@ -6,6 +6,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from csi.certificates.authority import ensure_authority
+from csi.certificates.places import Places
 from csi.claims import Policy
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from hack.kubernetes.pki import Pair, make_kubeconfig
@@ -13,11 +15,11 @@ from hack.kubernetes.plane import ControlPlane
 from replication.clock import wait_until
 from replication.control.volumes import VolumeRequest
 from replication.kubernetes.client import Client
-from replication.model import GIB, MemberHealth, ReplicaState
+from replication.model import GIB, MemberHealth, Node, ReplicaState
 from tests.fakes.node import FakeCluster
-from tests.kubernetes.conftest import ACCOUNT
+from tests.kubernetes.conftest import ACCOUNT, NAMESPACE, OpenStore
 from tests.kubernetes.controllers import Replica, running
-from tests.kubernetes.patience import CLOCK, wait_for
+from tests.kubernetes.patience import CLOCK, patiently, wait_for
 from tests.unit.cli.process import Process
 
 CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
@@ -143,6 +145,22 @@ def test_it_runs_as_a_process_and_ends_when_it_is_told(
     finally:
         assert process.end() == 0
     assert "leading no more" in process.said
+
+
+def test_it_is_told_how_long_a_node_may_be_away(
+    plane: ControlPlane, admin: Client, open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = patiently(lambda: ensure_authority(admin, Places(NAMESPACE), CLOCK))
+    store = open_store(cluster=authority.cluster_id)
+    labels = (("kubernetes.io/hostname", "gone"),)  # Kubernetes had it, and has no such Node any more
+    store.add_node(Node("gone", "127.0.0.1:1", "192.0.2.1", labels))
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig(ACCOUNT)))
+    words = ("--endpoint", f"unix://{tmp_path / 'csi.sock'}", "--web", "127.0.0.1:0", "--webhook-port", "0")
+    process = Process(tmp_path / "log", "csi.cluster.main", "run", *words, "--node-grace", "2")
+    try:
+        wait_until(lambda: not store.list_nodes(), "it has left for good", timeout=90, clock=CLOCK)
+    finally:
+        assert process.end() == 0
 
 
 def test_it_waits_for_an_api_server_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
