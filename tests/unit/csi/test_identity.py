@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from csi.v1 import csi_pb2, csi_pb2_grpc
-from tests.unit.csi.conftest import Cluster
+from tests.unit.csi.conftest import Cluster, refused
 
 SERVICE = csi_pb2.PluginCapability.Service
 ONLINE = csi_pb2.PluginCapability.VolumeExpansion.ONLINE
@@ -33,6 +33,12 @@ def test_a_plugin_that_can_work_is_ready(identity: csi_pb2_grpc.IdentityStub) ->
     assert identity.Probe(csi_pb2.ProbeRequest()).ready.value
 
 
-def test_a_node_plugin_without_its_agent_is_not_ready(node_channel: grpc.Channel, cluster: Cluster) -> None:
+def test_a_node_plugin_without_its_agent_is_ready_and_says_what_is_missing(
+    node_channel: grpc.Channel, cluster: Cluster
+) -> None:
+    """The kubelet would restart it again and again, ever later, and it would not be there for the agent."""
     cluster.crash("m1")
-    assert not csi_pb2_grpc.IdentityStub(node_channel).Probe(csi_pb2.ProbeRequest()).ready.value
+    assert csi_pb2_grpc.IdentityStub(node_channel).Probe(csi_pb2.ProbeRequest()).ready.value
+    stats = csi_pb2.NodeGetVolumeStatsRequest(volume_id="v1", volume_path="/target")
+    said = refused(grpc.StatusCode.UNAVAILABLE, csi_pb2_grpc.NodeStub(node_channel).NodeGetVolumeStats, stats)
+    assert "m1" in said

@@ -44,7 +44,7 @@ def test_a_node_plugin_serves_before_its_agent_answers(state: str, tmp_path: Pat
     process = Process(tmp_path / "log", "csi.main", "node", *words)
     wait_until(lambda: "serving on" in process.said, "trilith-csi", timeout=30, clock=SystemClock())
     with grpc.insecure_channel(f"unix:{socket}") as channel:
-        assert not csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest()).ready.value
+        assert csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest()).ready.value
     assert process.end() == 0
 
 
