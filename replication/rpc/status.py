@@ -22,6 +22,7 @@ from replication.errors import (
     TrilithError,
     Unauthenticated,
     Unavailable,
+    Unsupported,
 )
 
 CLASS_KEY = "trilith-error"
@@ -89,6 +90,8 @@ def _from_transport(code: grpc.StatusCode, details: str, peer: str) -> TrilithEr
         return Unavailable(f"{peer} does not answer: {details}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(f"{peer} did not answer in time: {details}")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return Unsupported(f"{peer} does not know this call, its agent is older: upgrade it ({details})")
     return TrilithError(f"{peer}: {code.name}: {details}")
 
 

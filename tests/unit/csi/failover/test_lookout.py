@@ -6,7 +6,7 @@ from csi.failover.deciding import Sighting
 from csi.failover.lookout import PEERS_ASKED, Lookout, choose_watch, judge
 from replication.control.control import build_control
 from replication.control.store.memory import MemoryStore
-from replication.errors import TrilithError, Unauthenticated, Unavailable
+from replication.errors import TrilithError, Unauthenticated, Unavailable, Unsupported
 from replication.model import Node
 from replication.peer import PeerState, PeerVerdict
 from tests.fakes.clock import HandClock
@@ -79,7 +79,7 @@ def test_who_did_not_answer_is_not_relied_on_but_is_asked() -> None:
     ("answer", "answers_us"),
     [
         ((), True),
-        (TrilithError("UNIMPLEMENTED"), True),  # an agent that does not know the question
+        (Unsupported("does not know this call"), True),  # an agent that does not know the question
         (Unauthenticated("expired"), True),
         (Unavailable("silence"), False),
     ],
