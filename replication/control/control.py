@@ -40,6 +40,7 @@ class Control:
     executor: Executor
     emptying: Emptying
     doctor: Doctor
+    first_look: FirstLook
 
 
 def build_control(store: Store, connect: Callable[[Node], NodeApi], clock: Clock) -> Control:
@@ -55,7 +56,7 @@ def build_control(store: Store, connect: Callable[[Node], NodeApi], clock: Clock
     pools = Pools(store, nodes, executor, events)
     emptying = Emptying(records, nodes, pools, volumes, events)
     doctor = Doctor(store, nodes, events)
-    return Control(store, volumes, nodes, pools, events, records, executor, emptying, doctor)
+    return Control(store, volumes, nodes, pools, events, records, executor, emptying, doctor, first_look)
 
 
 def open_control(state_dir: Path, clock: Clock | None = None, kind: StoreKind = StoreKind.SQLITE) -> Control:

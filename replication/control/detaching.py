@@ -71,7 +71,7 @@ class Detaching:
         if not insync.can_fence(volume):
             only = f"the only replica in sync of volume {volume.name} is there, so it cannot be fenced"
             raise Unavailable(f"node {volume.consumer} does not answer, and {only}")
-        self._first_look.require_recent(volume)
+        self._first_look.require_recent(volume, silent=volume.consumer)
         fenced = self._records.change(volume.id, insync.fence)
         self._records.tell(
             volume, "fenced", f"node {volume.consumer} does not answer; epoch {volume.epoch} over"

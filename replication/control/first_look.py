@@ -4,11 +4,15 @@ A header refuses epochs below its own. A record that was restored from a backup 
 epoch that its disks have been in since, and would not be refused.
 """
 
+from collections.abc import Mapping
+
 from replication.clock import Clock
-from replication.control.executor import PREPARE_SECONDS, Executor
-from replication.control.restored import find_newer
+from replication.control.executor import Executor
+from replication.control.restored import find_newer, find_outgrown
 from replication.errors import DataLoss
 from replication.model import NodeFacts, Volume
+
+LOOK_SECONDS = 2.0
 
 
 class FirstLook:
@@ -17,13 +21,24 @@ class FirstLook:
     def __init__(self, executor: Executor, clock: Clock) -> None:
         self._executor = executor
         self._began = clock.wall()
-        self._seen: set[str] = set()
+        self._seen: frozenset[str] = frozenset()
 
-    def require_recent(self, volume: Volume) -> None:
-        """DataLoss where a replica has seen a later epoch. Who does not answer now will not start either."""
+    def learn(self, facts: Mapping[str, NodeFacts], volumes: Mapping[str, Volume]) -> None:
+        """From a look at the whole cluster, so that no operation has to wait for one of its own."""
+        if volumes.keys() <= self._seen:
+            return
+        newer = find_outgrown(volumes, facts)
+        whole = (v.id for v in volumes.values() if all(r.node in facts for r in v.replicas))
+        self._seen = (self._seen & volumes.keys()).union(found for found in whole if found not in newer)
+
+    def require_recent(self, volume: Volume, silent: str | None = None) -> None:
+        """DataLoss where a replica has seen a later epoch. Who does not answer now will not start either.
+
+        `silent` is a node that is known not to answer.
+        """
         if volume.id in self._seen or volume.created >= self._began:
             return
-        answers = self._executor.describe({r.node for r in volume.replicas}, PREPARE_SECONDS)
+        answers = self._executor.describe({r.node for r in volume.replicas} - {silent}, LOOK_SECONDS)
         facts = {node: found for node, found in answers.items() if isinstance(found, NodeFacts)}
         newer = find_newer(volume, facts)
         if newer:
@@ -31,5 +46,5 @@ class FirstLook:
                 f"the record of volume {volume.name} (epoch {volume.epoch}) is older than its disks, "
                 f"was the state store restored? {newer}"
             )
-        if facts.keys() == answers.keys():
-            self._seen.add(volume.id)
+        if facts:
+            self._seen |= {volume.id}

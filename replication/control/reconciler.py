@@ -115,6 +115,7 @@ class Reconciler:
         if cleaning:
             survey = take_survey(self._control.store, self._control.executor, self._clock)
             self.metrics.note(survey)
+            self._control.first_look.learn(survey.facts, survey.volumes)
             if tell is not None:
                 tell(survey)
             yield from self._repairs.plan_all(survey)

@@ -66,3 +66,10 @@ def find_newer(volume: Volume, facts: Mapping[str, NodeFacts]) -> str:
         if each.volume_id == volume.id and each.epoch > volume.epoch
     )
     return "; ".join(found)
+
+
+def find_outgrown(volumes: Mapping[str, Volume], facts: Mapping[str, NodeFacts]) -> frozenset[str]:
+    """Ids of all those of which `find_newer` would find something."""
+    epochs = {volume.id: volume.epoch for volume in volumes.values()}
+    replicas = (each for said in facts.values() for each in said.replicas)
+    return frozenset(r.volume_id for r in replicas if r.epoch > epochs.get(r.volume_id, r.epoch))

@@ -147,6 +147,32 @@ def test_a_consumer_is_not_fenced_by_a_record_that_is_older_than_the_disks() -> 
     assert all(export.epoch == 2 for export in lab.cluster.node("c").exports.values())
 
 
+def test_who_has_looked_at_the_whole_cluster_asks_nobody_again() -> None:
+    lab = Lab()
+    lab.control.volumes.detach(lab.id)
+    control = build_control(lab.store, lab.cluster.connect, LaterClock())
+    facts = {name: lab.cluster.node(name).describe() for name in "abc"}
+    control.first_look.learn(facts, {lab.id: lab.record()})
+    lab.cluster.node("c").calls.clear()
+    control.volumes.attach(lab.id, "a")
+    assert "describe" not in lab.cluster.node("c").calls
+
+
+@pytest.mark.parametrize("missing", ["", "b"])
+def test_a_look_that_found_a_later_epoch_or_missed_a_node_is_made_again(missing: str) -> None:
+    lab = Lab()
+    backup = back_up(lab)
+    lab.control.volumes.detach(lab.id)
+    lab.control.volumes.attach(lab.id, "b")
+    restore(lab, backup)
+    control = build_control(lab.store, lab.cluster.connect, LaterClock())
+    facts = {name: lab.cluster.node(name).describe() for name in "abc" if name != missing}
+    control.first_look.learn(facts, {lab.id: lab.record()})
+    control.volumes.detach(lab.id)
+    with pytest.raises(DataLoss, match="is older than its disks"):
+        control.volumes.attach(lab.id, "c")
+
+
 class LaterClock(SystemClock):
     """Of a process that began after everything else."""
 
