@@ -43,6 +43,7 @@ class Joint:
     below: str  # kernel name of the device under the hold layer
     remote: Remote | None
     joined: bool = False  # came by a rejoin, or it is not known any more
+    version: int = 0  # of the record that it was joined by, if it came by a rejoin and that is known
     released: bool = False  # its hold layer fails instead of holding: it was dropped
     suspected: str = ""  # why it was reported lost, until the record has answered
     suspected_in: int = 0  # sequence of the first report that called it lost

@@ -155,9 +155,11 @@ class Agent:
         return self._watcher.look(array)
 
     def rejoin(self, spec: RejoinSpec) -> None:
+        """When this returns the reports have the member: who does not find it there begins again."""
         array = self._get(spec.volume_id, spec.epoch)
         with array.lock:
             rejoin(self._machine, self._members, array, spec)
+        self._watcher.look(array)
         self._watcher.wake()
 
     def tune(self, volume_id: str, epoch: int, tuning: Tuning) -> None:

@@ -17,6 +17,7 @@ def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpe
     replica_id = spec.member.replica_id
     there = array.members.get(replica_id)
     if there is not None and not there.released:
+        _require_same(there, spec)
         return
     clear_away(machine, members, array)
     if replica_id in array.members:
@@ -27,6 +28,7 @@ def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpe
     if state.resync_owed:
         raise FailedPrecondition(f"volume {spec.volume_id} owes a resync: {replica_id} can return after it")
     joint = members.join(HoldName(spec.volume_id, replica_id, spec.epoch), spec.member, joined=True)
+    joint.version = spec.record_version
     try:
         array.recovery_bytes = _add(machine, state, joint, spec)
     except BaseException:
@@ -35,6 +37,23 @@ def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpe
     with array.release_lock:
         array.members[replica_id] = joint
         array.record_version = max(array.record_version, spec.record_version)
+
+
+def _require_same(there: Joint, spec: RejoinSpec) -> None:
+    """One by another attempt may be copied in another way than this one asks for, and the record would say.
+
+    Exports are named by the record's version; what lies on this node has no other name at each attempt.
+    """
+    target = spec.member.target
+    same = there.version == spec.record_version if target is None else _nqn(there) == target.nqn
+    if not same:
+        raise FailedPrecondition(
+            f"replica {there.replica_id} of {spec.volume_id} is a member by another attempt already"
+        )
+
+
+def _nqn(joint: Joint) -> str:
+    return "" if joint.remote is None else joint.remote.nqn
 
 
 def _add(machine: Machine, state: ArrayState, joint: Joint, spec: RejoinSpec) -> int:
@@ -46,12 +65,16 @@ def _add(machine: Machine, state: ArrayState, joint: Joint, spec: RejoinSpec) ->
     own = _bits_to_add(state, joint, spec) if by_bitmap else ()
     if own:
         md_members.add_bits(machine.tree, spec.volume_id, bitmap.format_set_bits(own))
+    size_bytes = _count_marked(state, own) if by_bitmap else state.component_size_bytes
     number = machine.tree.read(f"/sys/class/block/{joint.kname}/dev")
     member = MemberSpec(number, choose_slot(state), write_mostly=joint.remote is not None)
     md_members.re_add_member(machine.tree, spec.volume_id, member, bitmap=by_bitmap)
     md_members.start_recovery(machine.tree, spec.volume_id)
-    if not by_bitmap:
-        return state.component_size_bytes
+    return size_bytes
+
+
+def _count_marked(state: ArrayState, own: bitmap.Ranges) -> int:
+    """In bytes. Before md has the member: from then on nothing but the start of its recovery may fail."""
     source = next(member.kname for member in state.members if member.in_sync and not member.faulty)
     marked = bitmap.unite((own, _read_bits(state, source)))
     return min(bitmap.count_chunks(marked) * state.bitmap_chunk_bytes, state.component_size_bytes)

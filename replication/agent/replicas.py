@@ -149,6 +149,7 @@ class Replicas:
             head = self._get_header(place)
             self._check_epoch(head, spec.epoch)
             self._check_age(head, spec.marked)
+            self._check_news(spec)
             name = self._export_name(spec) if spec.consumer else ""
             self._fence(spec.volume_id, spec.replica_id, keep=name)
             version = max(head.record_version, spec.record_version)  # late words make it no older
@@ -170,6 +171,16 @@ class Replicas:
         if epoch < head.epoch:
             seen = f"replica {head.replica_id} of {head.volume_id} has seen epoch {head.epoch}"
             raise StaleEpoch(f"{seen}, {epoch} is over")
+
+    def _check_news(self, spec: PrepareSpec) -> None:
+        """What comes late would end the export of the attempt after it, which is in use by now."""
+        for nqn in self._exports(spec.volume_id, spec.replica_id):
+            name = parse_export_name(nqn)
+            if name and name.epoch == spec.epoch and name.record_version > spec.record_version:
+                raise StaleEpoch(
+                    f"replica {spec.replica_id} of {spec.volume_id} is exported for version "
+                    f"{name.record_version} of its record, {spec.record_version} is over"
+                )
 
     def _check_age(self, head: Header, marked: int) -> None:
         if head.record_version < marked:

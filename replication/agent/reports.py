@@ -16,11 +16,16 @@ class Reports:
         self._changed = threading.Condition()
         self._newest: dict[str, ArrayReport] = {}
 
-    def publish(self, report: ArrayReport) -> None:
+    def publish(self, report: ArrayReport) -> bool:
+        """False, and nothing is done, where a look that began later has been published already."""
         with self._changed:
-            if not _same(self._newest.get(report.volume_id), report):
+            newest = self._newest.get(report.volume_id)
+            if newest is not None and newest.sequence > report.sequence:
+                return False
+            if not _same(newest, report):
                 self._changed.notify_all()
             self._newest[report.volume_id] = report
+            return True
 
     def forget(self, volume_id: str) -> None:
         with self._changed:

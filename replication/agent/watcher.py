@@ -141,7 +141,10 @@ class Watcher:
             self._glances.forget(array.volume_id)
 
     def look(self, array: Assembled) -> ArrayReport:
-        """See what there is to see now, and publish it. Raises NotFound when the array is gone."""
+        """See what there is to see now, and publish it. Raises NotFound when the array is gone.
+
+        Several threads may look at once. Who was overtaken has seen more, perhaps: it is looked at again.
+        """
         state = read_array(self._machine.tree, array.volume_id)
         if state.write_pending:
             let_go(self._machine, array)
@@ -149,8 +152,8 @@ class Watcher:
         array.report = report
         array.restless = is_restless(array, report)
         self._retry_paths(array)
-        if self._arrays.find(array.volume_id) is array:
-            self._reports.publish(report)
+        if self._arrays.find(array.volume_id) is array and not self._reports.publish(report):
+            array.restless = True
         self._tidy(array, state)
         return report
 

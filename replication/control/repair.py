@@ -120,6 +120,8 @@ class Repair:
         """One replica at a time: end attempts that came to nothing, then begin one."""
         with self._records.lock(volume.id, "rebuild", timeout=0.0):
             array = self._executor.find_array(volume)
+            if choose_stuck(volume, array):
+                array = self._look_again(volume)
             for replica_id in choose_stuck(volume, array):
                 self._stop(volume, replica_id)
             fresh = self._records.get(volume.id).volume
@@ -130,6 +132,15 @@ class Repair:
                 self._rebuild(fresh, rebuild, array)
             elif wants_rebuild(fresh):
                 self._refuse(fresh, facts)
+
+    def _look_again(self, volume: Volume) -> ArrayReport | None:
+        """After a rejoin that is under way, its caller being gone: whoever changes an array waits for it."""
+        self._tune(volume)
+        return self._executor.find_array(volume)
+
+    def _tune(self, volume: Volume) -> None:
+        policy = read_policies(self._store)[volume.pool]
+        self._executor.tune(volume, choose_tuning(volume, policy))
 
     def _stop(self, volume: Volume, replica_id: str) -> None:
         self._records.change(volume.id, lambda v: insync.stop_rebuild(v, volume.epoch, replica_id))
@@ -171,8 +182,7 @@ class Repair:
     def _join(self, record: Versioned, rebuild: Rebuild) -> None:
         """A rejoin without an answer may have begun: the array will show it, so it is not undone here."""
         try:
-            policy = read_policies(self._store)[record.volume.pool]
-            self._executor.tune(record.volume, choose_tuning(record.volume, policy))
+            self._tune(record.volume)
             prepared = self._prepare(record, rebuild)
             self._mark(record, rebuild.replica.id)
             resumable = self._executor.rejoin(record, rebuild.replica, prepared, rebuild.copy)

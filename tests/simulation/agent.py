@@ -58,6 +58,8 @@ def prepare(plant: Plant, replica: int, epoch: int, version: int, *, export: boo
         plant = abandon(plant, replica, epoch - 1)
     if epoch < plant.disks[replica].epoch:
         raise StaleEpoch("the header has seen a later epoch")
+    if any(each.epoch == epoch and each.version > version for each in plant.disks[replica].exports):
+        raise StaleEpoch("it is exported for a later version of the record")
     link = make_link(replica, epoch, version, plant.site.boots[replica])
     kept = tuple(each for each in plant.disks[replica].exports if export and each.name == link.name)
     if not kept:
@@ -224,6 +226,8 @@ def rejoin(plant: Plant, node: int, epoch: int, replica: int, how: Return) -> Pl
     array = get_array(plant, node, epoch)
     there = array.members[replica]
     if there is not None and not there.released:
+        if there.link != how.link:
+            raise FailedPrecondition("it is a member by another attempt")
         return plant
     if array.source is not None:
         raise FailedPrecondition("a resync is owed")

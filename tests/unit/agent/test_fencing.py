@@ -106,12 +106,23 @@ def test_an_export_is_made_once_and_under_a_new_name_for_each_version_and_boot(
     first = nqn_of(prepare(replicas, 4, 8))
     assert nqn_of(prepare(replicas, 4, 8)) == first
     rebooted = on_one_place(replace(machine, boot_id="bbbbbbbb"), device)
-    names = [first, nqn_of(prepare(replicas, 4, 9)), nqn_of(prepare(rebooted, 4, 8))]
+    names = [first, nqn_of(prepare(replicas, 4, 9)), nqn_of(prepare(rebooted, 4, 9))]
     assert len(set(names)) == 3
+
+
+def test_a_prepare_that_comes_late_leaves_the_export_of_the_attempt_after_it(
+    replicas: Replicas, machine: Machine
+) -> None:
+    """Its consumer has connected, and would be refused: the target listens to nobody without an export."""
+    kept = nqn_of(prepare(replicas, 4, 9))
+    with pytest.raises(StaleEpoch, match="exported for version 9 of its record, 8 is over"):
+        prepare(replicas, 4, 8)
+    assert exports(machine) == [kept]
 
 
 def test_a_prepare_that_comes_late_makes_the_header_no_older(replicas: Replicas, device: str) -> None:
     """Or the next one would take the disk for an old copy of itself."""
     prepare(replicas, 4, 9)
+    replicas.release(VOLUME, "r1", 4)
     prepare(replicas, 4, 8)
     assert read_header(device).record_version == 9

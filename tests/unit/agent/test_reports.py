@@ -22,8 +22,9 @@ def test_what_only_counts_on_is_no_news() -> None:
     listener = reports.listen()
     next(listener)
     reports.publish(replace(GOOD, sequence=2, held_seconds=1.0))
-    reports.publish(LOST)
-    assert next(listener) == LOST
+    lost = replace(LOST, sequence=3)
+    reports.publish(lost)
+    assert next(listener) == lost
 
 
 def test_an_array_in_trouble_is_told_of_again_and_again() -> None:
@@ -31,6 +32,13 @@ def test_an_array_in_trouble_is_told_of_again_and_again() -> None:
     reports.publish(LOST)
     listener = reports.listen()
     assert [next(listener), next(listener)] == [LOST, LOST]
+
+
+def test_a_look_that_began_earlier_and_ends_later_is_no_news() -> None:
+    reports = Reports()
+    assert reports.publish(replace(LOST, sequence=2))
+    assert not reports.publish(replace(GOOD, sequence=1))
+    assert reports.list_all() == (replace(LOST, sequence=2),)
 
 
 def test_a_forgotten_array_is_not_told_of() -> None:
