@@ -147,12 +147,11 @@ def choose_stuck(volume: Volume, report: ArrayReport | None) -> tuple[str, ...]:
 
 def choose_superseded(facts: NodeFacts, volumes: Mapping[str, Volume]) -> tuple[ArrayReport, ...]:
     """Arrays on a node that the record has given up. `volumes` must have been read after `facts`."""
-    return tuple(array for array in facts.arrays if not _is_current(array, volumes, facts.node))
+    return tuple(a for a in facts.arrays if not is_current(a, volumes.get(a.volume_id), facts.node))
 
 
-def _is_current(array: ArrayReport, volumes: Mapping[str, Volume], node: str) -> bool:
+def is_current(array: ArrayReport, volume: Volume | None, node: str) -> bool:
     """A record older than the array (a store restored from a backup) has superseded nothing."""
-    volume = volumes.get(array.volume_id)
     if volume is None:
         return False
     return array.epoch > volume.epoch or (array.epoch == volume.epoch and volume.consumer == node)
@@ -173,12 +172,15 @@ def choose_orphans(facts: NodeFacts, volumes: Mapping[str, Volume], cluster: str
     """Replicas that no record names. `volumes` must have been read after `facts`: records come first."""
     if facts.cluster != cluster:
         return ()
-    pairs = ((found, volumes.get(found.volume_id)) for found in facts.replicas)
-    return tuple(
-        Orphan(found, _keep(found, volume))
-        for found, volume in pairs
-        if volume is None or not _names(volume, found.replica_id, facts.node)
-    )
+    found = (judge_orphan(each, volumes.get(each.volume_id), facts.node) for each in facts.replicas)
+    return tuple(orphan for orphan in found if orphan is not None)
+
+
+def judge_orphan(found: ReplicaFacts, volume: Volume | None, node: str) -> Orphan | None:
+    """None when the record of its volume names it there."""
+    if volume is not None and _names(volume, found.replica_id, node):
+        return None
+    return Orphan(found, _keep(found, volume))
 
 
 def _names(volume: Volume, replica_id: str, node: str) -> bool:

@@ -11,7 +11,6 @@ from replication.control.interrupted import Interrupted
 from replication.control.lifecycle import Step, choose_step
 from replication.control.policies import read_policies
 from replication.control.rebuild import (
-    Orphan,
     Rebuild,
     choose_orphans,
     choose_rebuild,
@@ -21,7 +20,9 @@ from replication.control.rebuild import (
     choose_unfenced,
     find_crowd,
     find_refusal,
+    is_current,
     is_rebuilding,
+    judge_orphan,
     wants_rebuild,
 )
 from replication.control.records import Records
@@ -34,6 +35,7 @@ from replication.model import (
     MemberHealth,
     NodeFacts,
     Prepared,
+    ReplicaFacts,
     Versioned,
     Volume,
 )
@@ -78,17 +80,22 @@ class Repair:
                 plan["abandon", node, array.volume_id] = partial(self.abandon, node, array)
             for orphan in choose_orphans(found, volumes, self._store.cluster()):
                 key = ("orphan", node, orphan.facts.volume_id, orphan.facts.replica_id)
-                plan[key] = partial(self._clean, node, orphan)
+                plan[key] = partial(self._clean, node, orphan.facts)
         return plan
 
     def abandon(self, node: str, array: ArrayReport) -> None:
-        """The record has given this array up, unless it is older than the array: then it knows nothing."""
+        """The record has given this array up, unless it is older than the array: then it knows nothing.
+
+        Read anew: lists may be behind, and not know a volume that has been made and attached since.
+        """
         volume = self._find(array.volume_id)
         if volume is not None and array.epoch > volume.epoch:
             raise FailedPrecondition(
                 f"node {node} has an array of epoch {array.epoch} of volume {volume.name}, the record is at "
                 f"{volume.epoch}: was the state store restored? Nothing is done"
             )
+        if is_current(array, volume, node):
+            raise Conflict(f"the array of volume {array.volume_id} on node {node} has a record by now")
         if volume is None:
             self._require_deleted(node, array)
         self._executor.abandon(node, array.volume_id, array.epoch, timeout=60.0)
@@ -207,12 +214,16 @@ class Repair:
             raise Conflict(f"node {replica.node} has booted just now")
         return prepared
 
-    def _clean(self, node: str, orphan: Orphan) -> None:
-        volume_id, replica_id = orphan.facts.volume_id, orphan.facts.replica_id
+    def _clean(self, node: str, facts: ReplicaFacts) -> None:
+        """By the record as it is now: lists may be behind."""
+        volume_id, replica_id = facts.volume_id, facts.replica_id
+        orphan = judge_orphan(facts, self._find(volume_id), node)
+        if orphan is None:
+            raise Conflict(f"replica {replica_id} of volume {volume_id} on node {node} has a record by now")
         what = f"replica {replica_id} of volume {volume_id} on node {node}, which no record names"
         if orphan.keep:
             raise FailedPrecondition(f"{what}, is kept: {orphan.keep}")
-        self._executor.remove_replica(node, volume_id, replica_id, orphan.facts.record_version)
+        self._executor.remove_replica(node, volume_id, replica_id, facts.record_version)
 
     def _describe(self, names: Iterable[str]) -> dict[str, NodeFacts]:
         answers = self._executor.describe(names, DESCRIBE_SECONDS)

@@ -291,7 +291,7 @@ MUTANTS = (
     ),
     Mutant(
         "an array that was given up is never abandoned",
-        "replication.control.rebuild:_is_current",
+        "replication.control.rebuild:is_current",
         mistakes.returns(True),
         (REBUILD,),
     ),
