@@ -95,9 +95,18 @@ class Scene:
         for each in there:
             found = self._find_volume(each.volume) if each.ours and each.done else None
             if found is not None:
-                record = records.get(found.handle)
-                held = record is not None and record.consumer == node.name and not record.upkeep
+                held = self._is_held(found.handle, node.name, records.get(found.handle))
                 yield VolumeThere(found.handle, found.claim, held, found.handle in node.in_use)
+
+    def _is_held(self, volume_id: str, node: str, listed: Volume | None) -> bool:
+        """That it is not is read anew, as pods are freed by it: lists of records may be behind."""
+        return _holds(node, listed) or _holds(node, self._find_record(volume_id))
+
+    def _find_record(self, volume_id: str) -> Volume | None:
+        try:
+            return self._control.volumes.get(volume_id)
+        except NotFound:
+            return None
 
     def _find_volume(self, name: str) -> PersistentVolume | None:
         """Neither its handle nor its claim changes while it is attached."""
@@ -147,6 +156,10 @@ class Scene:
         except TrilithError:
             return True
         return any(not _is_current(node, array.epoch, records.get(array.volume_id)) for array in arrays)
+
+
+def _holds(node: str, record: Volume | None) -> bool:
+    return record is not None and record.consumer == node and not record.upkeep
 
 
 def _is_current(node: str, epoch: int, record: Volume | None) -> bool:

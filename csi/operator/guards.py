@@ -5,9 +5,9 @@ their PodDisruptionBudgets. See docs/adr/0013.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from csi.operator.classes import MANAGED_BY
 from csi.operator.letting_go import Candidate, Ground, choose_waits
@@ -20,6 +20,7 @@ from replication.errors import AlreadyExists, Conflict, NotFound
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 from replication.kubernetes.watched import Watched
+from replication.model import Volume
 
 LONGEST = 4096
 AGAIN_SECONDS, NEVER = 20.0, float("-inf")
@@ -40,8 +41,17 @@ class Wanted:
 class Guards:
     """A guard that was evicted while its budget allowed it is not made again before an uncordon."""
 
-    def __init__(self, client: Client, clock: Clock, namespace: str, budgets: Watched[Budget]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        namespace: str,
+        budgets: Watched[Budget],
+        read: Callable[[str], Volume],
+    ) -> None:
+        """`read` gives the record of a volume as it is now, or raises NotFound."""
         self._client = client
+        self._read = read
         self._clock = clock
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._budgets_path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
@@ -56,7 +66,11 @@ class Guards:
         ground: Ground,
     ) -> None:
         budgets = {entry.get().node: entry.get() for entry in self._budgets.list() if entry.get().node}
+        agents = tuple(agents)
         wanted = _list_wanted(machines, agents, guards, budgets, ground)
+        allowed = {node for node, each in wanted.items() if not each.waits}
+        if any(not _was_let_go(budgets.get(node)) for node in allowed):
+            wanted = _list_wanted(machines, agents, guards, budgets, self._read_anew(ground, allowed))
         for budget in budgets.values():
             if budget.node not in wanted:
                 self._remove(f"{self._budgets_path}/{budget.name}")
@@ -69,6 +83,15 @@ class Guards:
             self._keep_budget(each, known)
             if node not in alive and (each.waits or not _was_let_go(known)):
                 self._make_guard(each)
+
+    def _read_anew(self, ground: Ground, nodes: Collection[str]) -> Ground:
+        """Volumes there as they are now, before anybody is let go: lists of records may be behind."""
+        there = {v.id for v in ground.volumes if any(r.node in nodes for r in v.replicas)}
+        volumes = [v for v in ground.volumes if v.id not in there]
+        for volume_id in there:
+            with suppress(NotFound):
+                volumes.append(self._read(volume_id))
+        return replace(ground, volumes=volumes)
 
     def _keep_budget(self, wanted: Wanted, known: Budget | None) -> None:
         if known is None:

@@ -5,7 +5,8 @@ nothing answers there, and no data was there alone. In between its address and l
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +16,7 @@ from replication.clock import Clock
 from replication.control.control import Control
 from replication.control.cordons import Cordon
 from replication.control.insync import in_sync
-from replication.errors import FailedPrecondition
+from replication.errors import FailedPrecondition, NotFound
 from replication.model import Node, Phase, Volume
 
 FOLLOWS = "kubernetes"
@@ -155,13 +156,20 @@ class Nodes:
 
     def _remove(self, name: str) -> None:
         """FailedPrecondition while it answers, or has what nobody else has: then it may come back with it."""
-        kept = list_only_there(self._control.volumes.list(), name)
+        kept = list_only_there(self._read_volumes_on(name), name)
         if kept:
             raise FailedPrecondition(
                 f"node {name} has left Kubernetes, and is kept: it alone is in sync of {', '.join(kept)}. "
                 f"If it never comes back, say so with `trilith node remove {name} --lost`"
             )
         self._control.emptying.remove(name, lost=True)
+
+    def _read_volumes_on(self, node: str) -> Iterator[Volume]:
+        """As they are now: lists of records may be behind."""
+        for volume in self._control.volumes.list():
+            if any(r.node == node for r in volume.replicas):
+                with suppress(NotFound):
+                    yield self._control.volumes.get(volume.id)
 
     def _list_overdue(self, gone: Collection[str]) -> list[str]:
         now = self._clock.now()

@@ -159,7 +159,7 @@ class Term:
         self.volumes = VolumeStatuses(control, client, clock, self.statuses)
         chores = Chores(control, clock, around.wake)
         self._nodes = Nodes(control, chores, clock, around.node_grace)
-        self._guards = Guards(client, clock, around.namespace, watches.budgets)
+        self._guards = Guards(client, clock, around.namespace, watches.budgets, control.volumes.get)
         classes = Classes(client, watches.storage_classes, watches.attributes_classes)
         disk_pools = DiskPools(client, watches.disk_pools, self.statuses)
         shown = Shown(classes, disk_pools, self.statuses, Announcer(client, clock))

@@ -9,8 +9,8 @@ from replication.model import Versioned
 class StoreBehind(MemoryStore):
     """Its lists stay as they were when it fell behind; records, and swaps, are those of now."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, cluster: str = "cluster") -> None:
+        super().__init__(cluster)
         self._list: Callable[[], tuple[Versioned, ...]] = super().list_volumes
 
     def fall_behind(self) -> None:

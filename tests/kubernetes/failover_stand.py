@@ -9,12 +9,12 @@ from csi.failover.objects import ATTACHMENTS, LEASES, NODES, UNIQUE_NAME, VOLUME
 from csi.identity import NAME
 from replication.clock import SystemClock
 from replication.control.control import Control, build_control
-from replication.control.store.memory import MemoryStore
 from replication.control.volumes import VolumeRequest
 from replication.errors import AlreadyExists, NotFound
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 from replication.model import GIB, Volume
+from tests.fakes.behind import StoreBehind
 from tests.fakes.node import FakeCluster
 
 SHOP = "shop"
@@ -138,7 +138,7 @@ class Kubelets:
 def make_stand(admin: Client) -> Stand:
     """Records are in memory: what is written to Kubernetes is what the fail-over writes."""
     fakes = FakeCluster(["a", "b", "c"])
-    return Stand(admin, fakes, build_control(MemoryStore(fakes.name), fakes.connect, SystemClock()))
+    return Stand(admin, fakes, build_control(StoreBehind(fakes.name), fakes.connect, SystemClock()))
 
 
 def unique(volume: Volume) -> str:

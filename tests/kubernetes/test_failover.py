@@ -18,6 +18,7 @@ from replication.clock import SystemClock, wait_until
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
 from replication.model import Attachment
+from tests.fakes.behind import StoreBehind
 from tests.fakes.node import FakeCluster
 from tests.kubernetes.conftest import ACCOUNT
 from tests.kubernetes.controllers import running
@@ -101,6 +102,23 @@ def test_a_dead_nodes_pods_are_freed_of_fenced_volumes(
     assert (fenced.attachment, fenced.consumer) == (Attachment.DETACHED, None)
     assert stand.control.volumes.get(elsewhere.id).consumer == "b"
     assert stand.list_events("a") == ["given-up", "freed"]
+
+
+def test_nobody_is_freed_of_a_volume_by_a_list_that_is_behind(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    """It was attached meanwhile, so that nothing in the list says that it has to be fenced."""
+    assert isinstance(stand.control.store, StoreBehind)
+    stand.control.store.fall_behind()
+    volume = stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    failover = open_failover(PEERS)
+    failover.step()
+    die(stand, kubelets, "a")
+    step_until(failover, lambda: stand.list_pods() == {}, "the pod is freed")
+    assert stand.control.volumes.get(volume.id).consumer is None
+    kinds = [event.kind for event in stand.control.events.list(volume.id)]
+    assert "fenced" in kinds
 
 
 def test_the_node_that_returns_is_used_again_by_itself(
