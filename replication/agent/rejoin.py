@@ -5,7 +5,7 @@ from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.agent.names import HoldName
 from replication.agent.release import clear_away
-from replication.errors import FailedPrecondition
+from replication.errors import FailedPrecondition, StaleEpoch
 from replication.kernel import bitmap, md_members
 from replication.kernel.md import MemberSpec
 from replication.kernel.md_state import ArrayState, read_array
@@ -15,6 +15,7 @@ from replication.model import CopyMode, RejoinSpec
 def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpec) -> None:
     """See rpc/contract.py. The array's lock is held."""
     replica_id = spec.member.replica_id
+    _require_news(array, spec)
     there = array.members.get(replica_id)
     if there is not None and not there.released:
         _require_same(there, spec)
@@ -37,6 +38,15 @@ def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpe
     with array.release_lock:
         array.members[replica_id] = joint
         array.record_version = max(array.record_version, spec.record_version)
+
+
+def _require_news(array: Assembled, spec: RejoinSpec) -> None:
+    """What was decided before the newest word that we know may be wrong by now: how to copy, above all."""
+    if spec.record_version < array.record_version:
+        raise StaleEpoch(
+            f"replica {spec.member.replica_id} of {spec.volume_id} was to return by version "
+            f"{spec.record_version} of the record, and {array.record_version} is known by now"
+        )
 
 
 def _require_same(there: Joint, spec: RejoinSpec) -> None:

@@ -160,14 +160,13 @@ class Repair:
             raise FailedPrecondition(f"volume {volume.name} is not repaired: {'; '.join(reasons)}")
 
     def _rebuild(self, volume: Volume, rebuild: Rebuild, array: ArrayReport) -> None:
+        """Never one that is a member still: who knows what of it is being copied. The next word drops it."""
         healths = {member.replica_id: member.health for member in array.members}
-        health = healths.get(rebuild.replica.id, MemberHealth.DROPPED)
-        if health in {MemberHealth.LOST, MemberHealth.GOOD}:
+        if healths.get(rebuild.replica.id, MemberHealth.DROPPED) is not MemberHealth.DROPPED:
             raise Conflict(f"replica {rebuild.replica.id} of volume {volume.name} has not been dropped yet")
         record = self._begin(volume, rebuild)
         self._records.tell(volume, "rebuild", f"replica {rebuild.replica.id}, copy: {rebuild.copy}")
-        if health is MemberHealth.DROPPED:
-            self._join(record, rebuild)
+        self._join(record, rebuild)
 
     def _begin(self, volume: Volume, rebuild: Rebuild) -> Versioned:
         """Counted and recorded in one go: a node copies only so much at once."""

@@ -103,15 +103,17 @@ def awaits_word(volume: Volume, report: ArrayReport) -> bool:
 
 
 def _awaits(member: MemberReport, state: ReplicaState | None) -> bool:
-    """Lost; healthy but not counted any more (healed too late); or recovered.
+    """Lost; a member that is not counted (any more); or recovered.
 
-    One that has recovered and is not recorded as such does not know of this attempt yet: the word tells it.
+    Not counted: it healed too late, or came by an attempt that the record has given up; nobody knows how that
+    copies it. One that has recovered and is not recorded as such does not know of this attempt yet: the word
+    tells it.
     """
-    if member.health is MemberHealth.GOOD:
-        return state is ReplicaState.STALE
-    if member.health is MemberHealth.RECOVERED:
-        return state in {ReplicaState.IN_SYNC, ReplicaState.REBUILDING}
-    return member.health is MemberHealth.LOST
+    if member.health is MemberHealth.LOST:
+        return True
+    if member.health is MemberHealth.RECOVERED and state in {ReplicaState.IN_SYNC, ReplicaState.REBUILDING}:
+        return True
+    return state is ReplicaState.STALE and member.health is not MemberHealth.DROPPED
 
 
 Key = tuple[str, str]  # node, volume

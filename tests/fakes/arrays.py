@@ -1,12 +1,12 @@
 """What stands on a fake node: exports, arrays, and the streams that report them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, Queue
 from typing import Protocol
 
 from replication.errors import Unavailable
-from replication.model import ArrayReport, AttachSpec, Consumer, MemberHealth, MemberReport
+from replication.model import ArrayReport, AttachSpec, Confirmation, Consumer, MemberHealth, MemberReport
 from replication.tuning import Tuning
 
 WATCH_POLL = 0.01
@@ -104,9 +104,11 @@ def is_local(array: FakeArray, replica_id: str) -> bool:
     return any(m.replica_id == replica_id and m.target is None for m in array.spec.members)
 
 
-def confirmed_health(health: MemberHealth, *, counted: bool) -> MemberHealth:
-    if not counted and health in {MemberHealth.LOST, MemberHealth.GOOD}:
-        return MemberHealth.DROPPED
-    if counted and health is MemberHealth.RECOVERED:
-        return MemberHealth.GOOD
-    return health
+def confirmed(member: MemberReport, word: Confirmation) -> MemberReport:
+    """What becomes of it."""
+    counted, awaited = member.replica_id in word.in_sync, member.replica_id in word.rebuilding
+    if not counted and (member.health is MemberHealth.LOST or not awaited):
+        return replace(member, health=MemberHealth.DROPPED)
+    if counted and member.health is MemberHealth.RECOVERED:
+        return replace(member, health=MemberHealth.GOOD)
+    return member

@@ -149,7 +149,8 @@ class FakeDisks:
             raise StaleEpoch(f"epoch {epoch} of {key} on {self.name}: its header has {found.epoch}")
         if found.record_version < marked:
             raise DataLoss(f"{key} on {self.name} has record version {found.record_version}, had {marked}")
-        self.replicas[key] = replace(found, epoch=epoch, record_version=record_version)
+        version = max(found.record_version, record_version)
+        self.replicas[key] = replace(found, epoch=epoch, record_version=version)
 
 
 def _new_replica(spec: ReplicaSpec, *, volatile_cache: bool) -> ReplicaFacts:

@@ -47,7 +47,7 @@ from replication.model import (
 from replication.peer import Peer, PeerState, PeerVerdict
 from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
-from tests.fakes.arrays import WATCH_POLL, FakeArray, FakeExport, FakeReports, confirmed_health, is_local
+from tests.fakes.arrays import WATCH_POLL, FakeArray, FakeExport, FakeReports, confirmed, is_local
 from tests.fakes.disks import FakeDisks, Key
 
 
@@ -161,15 +161,15 @@ class FakeNode(FakeDisks):
         if confirmation.record_version < array.record_version:
             raise StaleEpoch(f"record version {confirmation.record_version} is older than what is known")
         array.record_version = confirmation.record_version
-        for replica_id, member in array.members.items():
-            health = confirmed_health(member.health, counted=replica_id in confirmation.in_sync)
-            array.members[replica_id] = replace(member, health=health)
+        array.members = {key: confirmed(member, confirmation) for key, member in array.members.items()}
         return array.report()
 
     def rejoin(self, spec: RejoinSpec) -> None:
         self._called("rejoin")
         self.rejoined.append(spec)
         array = self._array(spec.volume_id, spec.epoch)
+        if spec.record_version < array.record_version:
+            raise StaleEpoch(f"record version {spec.record_version} is older than what is known")
         health = array.members.get(spec.member.replica_id, None)
         if health is not None and health.health is not MemberHealth.DROPPED:
             raise FailedPrecondition(f"member {spec.member.replica_id} is {health.health}")

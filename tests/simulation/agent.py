@@ -224,15 +224,12 @@ class Return(NamedTuple):
 def rejoin(plant: Plant, node: int, epoch: int, replica: int, how: Return) -> Plant:
     """Bring a member back. Its own bits count too."""
     array = get_array(plant, node, epoch)
+    if how.version < array.version:
+        raise StaleEpoch("a newer word is known")
     there = array.members[replica]
-    if there is not None and not there.released:
-        if there.link != how.link:
-            raise FailedPrecondition("it is a member by another attempt")
+    if there is not None and not there.released and there.link == how.link:
         return plant
-    if array.source is not None:
-        raise FailedPrecondition("a resync is owed")
-    if len(kernel.taking(array)) >= plant.wanted:
-        raise FailedPrecondition("the array has all of its members")
+    _require_room(plant, array, replica)
     joined = Member(how.link, in_sync=False, joined=True, full=how.full and not how.every_bit)
     if how.link is None and plant.disks[replica].epoch > epoch:
         raise StaleEpoch("the local replica has seen a later epoch")
@@ -245,6 +242,16 @@ def rejoin(plant: Plant, node: int, epoch: int, replica: int, how: Return) -> Pl
         after = after._replace(bit=True)
     version = max(array.version, how.version)
     return kernel.with_array(plant, array, after._replace(slots=slots, version=version))
+
+
+def _require_room(plant: Plant, array: Array, replica: int) -> None:
+    there = array.members[replica]
+    if there is not None and not there.released:
+        raise FailedPrecondition("it is a member by another attempt")
+    if array.source is not None:
+        raise FailedPrecondition("a resync is owed")
+    if len(kernel.taking(array)) >= plant.wanted:
+        raise FailedPrecondition("the array has all of its members")
 
 
 def _mark_all(plant: Plant, array: Array) -> Plant:

@@ -19,6 +19,8 @@ class Weather(Storm):
     def settle(self) -> None:
         """The weather clears. Everything comes back by itself, and is what was written."""
         self._calm, self._store.away = True, False
+        while self._late:
+            self._do_late(*self._late.pop())
         self._mend()
         self._wait(lambda: not self._is_counted_dead())
         for number in tuple(self._machines.site.dead):

@@ -6,9 +6,10 @@ node's number, and to everybody else by its id.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple, Protocol, cast
 
-from replication.errors import KernelError, NotFound, TrilithError, Unavailable
+from replication.errors import KernelError, NotFound, TimedOut, TrilithError, Unavailable
 from replication.model import (
     ArrayReport,
     AttachSpec,
@@ -51,6 +52,7 @@ class Machines:
     names: tuple[str, ...]
     plants: dict[str, Plant] = field(default_factory=dict)
     holders: dict[tuple[str, str], int] = field(default_factory=dict)  # volume, replica → node
+    names_there: dict[tuple[str, int], str] = field(default_factory=dict)  # volume, node → newest replica
     links: dict[str, Link] = field(default_factory=dict)
     tunings: dict[tuple[str, int], Tuning] = field(default_factory=dict)
 
@@ -75,8 +77,10 @@ class Machines:
         for volume_id, plant in tuple(self.plants.items()):
             self.put(volume_id, act(plant))
 
-    def replica_at(self, volume_id: str, node: int) -> str:
-        return next((r for (v, r), at in self.holders.items() if (v, at) == (volume_id, node)), "")
+    def place(self, volume_id: str, replica: str, node: int) -> None:
+        """It is on that node's disk."""
+        self.holders[volume_id, replica] = node
+        self.names_there[volume_id, node] = replica
 
     def node_of(self, volume_id: str, replica: str) -> int:
         if (volume_id, replica) not in self.holders:
@@ -84,9 +88,9 @@ class Machines:
         return self.holders[volume_id, replica]
 
     def told(self, volume_id: str, report: ArrayReport) -> ArrayReport:
-        """The kernel's report with the names that everybody else uses."""
+        """The kernel's report with the names that everybody else uses: an array keeps those of lost disks."""
         members = tuple(
-            replace(m, replica_id=self.replica_at(volume_id, number_of(m.replica_id)) or "gone")
+            replace(m, replica_id=self.names_there[volume_id, number_of(m.replica_id)])
             for m in report.members
         )
         tuning = self.tunings.get((volume_id, report.epoch))
@@ -96,8 +100,9 @@ class Machines:
         """The record's word with the kernel's names."""
 
         def names(replicas: tuple[str, ...]) -> tuple[str, ...]:
-            known = (self.holders.get((word.volume_id, each)) for each in replicas)
-            return tuple(replica_id(node) for node in known if node is not None)
+            there = self.names_there.items()
+            known = (node for (v, node), each in there if v == word.volume_id and each in replicas)
+            return tuple(replica_id(node) for node in known)
 
         return replace(word, in_sync=names(word.in_sync), rebuilding=names(word.rebuilding))
 
@@ -144,7 +149,7 @@ class SimNode(FakeNode):
         facts = super().ensure_replica(spec)
         if made:
             self.machines.erase(spec.volume_id, self.number)
-            self.machines.holders[spec.volume_id, spec.replica_id] = self.number
+            self.machines.place(spec.volume_id, spec.replica_id, self.number)
         return facts
 
     def remove_replica(self, volume_id: str, replica: str, known_version: int | None = None) -> None:
@@ -267,7 +272,8 @@ class SimNode(FakeNode):
         """While it is off: the disk is what it was then."""
         self.replace_disk()
         self.replicas.update(image.headers)
-        self.machines.holders.update(dict.fromkeys(image.headers, self.number))
+        for key in image.headers:
+            self.machines.place(*key, self.number)
         for volume_id, disk in image.contents.items():
             plant = self.machines.plant(volume_id)
             self.machines.put(volume_id, kernel.with_disk(plant, self.number, disk))
@@ -294,6 +300,9 @@ class Fate(Protocol):
     def after(self, node: str, call: str) -> None:
         """Raise TimedOut when its answer does not."""
 
+    def detains(self, node: str, call: str, act: Callable[[], object]) -> bool:
+        """Whether it arrives, and is done later: its caller does not wait for so long."""
+
 
 class _Way:
     """A node behind a network."""
@@ -307,6 +316,8 @@ class _Way:
 
         def call(*args: object) -> object:
             self._fate.before(self._node.name, name)
+            if self._fate.detains(self._node.name, name, partial(act, *args)):
+                raise TimedOut(f"{self._node.name} has not done {name} yet")
             answer = act(*args)
             self._fate.after(self._node.name, name)
             return answer

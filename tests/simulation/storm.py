@@ -28,6 +28,10 @@ NODES = ("a", "b", "c", "d", "e", "f")
 VOLUMES = (("one", 3), ("two", 3), ("three", 5))
 MAILS = 4
 MOST_FAULTS = 3
+DETAINED = frozenset(
+    ("prepare_replica", "release_replica", "attach", "detach", "abandon", "rejoin", "tune", "confirm")
+)
+"""Calls that may wait at their node for another one, longer than whoever makes them."""
 
 
 class Absent(MemoryStore):
@@ -62,6 +66,7 @@ class Storm:
         self._machines = self._cluster.machines
         self._store, self._clock = Absent(self._cluster.name), HandClock()
         self._mail: list[tuple[str, ArrayReport]] = []
+        self._late: list[tuple[str, str, Callable[[], object]]] = []  # node, call, what it does
         self._images: dict[str, Image] = {}
         self._calm, self._busy, self._lives = True, False, 10**9
         self._processes = [self._new_process() for _ in range(2)]
@@ -91,6 +96,12 @@ class Storm:
         if not self._calm and self._random.random() < 0.01:
             raise TimedOut(f"the answer of {node} to {call} is lost")
 
+    def detains(self, node: str, call: str, act: Callable[[], object]) -> bool:
+        if self._calm or call not in DETAINED or self._random.random() >= 0.03:
+            return False
+        self._late.append((node, call, act))
+        return True
+
     def _meanwhile(self) -> None:
         self._busy, lives = True, self._lives
         self._lives = 10**9
@@ -115,7 +126,8 @@ class Storm:
 
     def _nature(self) -> None:
         self.steps += 1
-        self._random.choices((self._of_array, self._of_mail, self._of_faults), (12, 5, 2))[0]()
+        acts = (self._of_array, self._of_mail, self._of_faults, self._of_late)
+        self._random.choices(acts, (12, 5, 2, 3))[0]()
 
     def _note(self, event: str) -> None:
         self.events.append(event)
@@ -220,6 +232,21 @@ class Storm:
             except TrilithError as error:
                 self._note(f"old word to {node.name}: {error}")
 
+    def _of_late(self) -> None:
+        """A call is done that nobody waits for any more."""
+        if self._late:
+            self._do_late(*self._late.pop(self._random.randrange(len(self._late))))
+
+    def _do_late(self, node: str, call: str, act: Callable[[], object]) -> None:
+        self._note(f"{call}, late, on {node}")
+        try:
+            act()
+        except TrilithError as error:
+            self._note(f"{call}, late, on {node}: {error}")
+
+    def _forget_late(self, node: SimNode) -> None:
+        self._late = [each for each in self._late if each[0] != node.name]
+
     def _of_faults(self) -> None:
         node = self._cluster.sim[self._random.choice(NODES)]
         acts = (self._power, self._power, self._cable, self._cable, self._disk, self._agent, self._away)
@@ -236,6 +263,7 @@ class Storm:
         elif self._count_faults() < MOST_FAULTS:
             self._machines.everywhere(lambda plant: outside.power_off(plant, node.number))
             node.words.clear()
+            self._forget_late(node)
             self._note(f"{node.name} loses power")
 
     def _boot(self, node: SimNode) -> None:
@@ -279,6 +307,7 @@ class Storm:
 
     def _agent(self, node: SimNode) -> None:
         node.restart_agent()
+        self._forget_late(node)
         self._note(f"{node.name}'s agent starts again")
 
     def _away(self, _: SimNode) -> None:

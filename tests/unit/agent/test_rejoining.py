@@ -14,7 +14,7 @@ from replication.agent.node import Agent
 from replication.agent.rejoin import rejoin
 from replication.agent.reports import Reports
 from replication.agent.watcher import Watcher
-from replication.errors import FailedPrecondition
+from replication.errors import FailedPrecondition, StaleEpoch
 from replication.kernel import bitmap, md
 from replication.kernel.direct import read_direct
 from replication.kernel.dm import DeviceMapper
@@ -122,6 +122,15 @@ def test_a_member_by_another_attempt_is_not_taken_for_this_ones(tree: FakeMd) ->
     again = RejoinSpec(VOLUME, 1, 8, Member("r2", None), CopyMode.FULL, resumable=True)
     with pytest.raises(FailedPrecondition, match="a member by another attempt already"):
         rejoin(fake_machine(tree), Returning(), array, again)
+
+
+def test_what_was_decided_before_the_newest_word_is_over(tree: FakeMd) -> None:
+    """Since then others may have been complete without it, and have cleared the bits that it needs."""
+    array = assemble(tree)
+    array.record_version = 8
+    with pytest.raises(StaleEpoch, match="by version 7 of the record, and 8 is known by now"):
+        bring_back(tree, array, CopyMode.BITMAP)
+    assert "r2" not in array.members
 
 
 def test_a_remote_member_is_of_the_attempt_whose_export_it_comes_from(tree: FakeMd) -> None:
