@@ -12,6 +12,9 @@ from replication.errors import Conflict, TrilithError, Unavailable
 from replication.model import Phase, Replica, ReplicaState, Versioned, Volume
 
 PATIENCE = 10.0  # for another operation on the same volume, before Conflict is raised
+TURN_SECONDS = 2.0
+"""For a rebuild, or a fence, that is tried again and again and would be in the way each time: of what is
+planned now and then only."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +36,18 @@ class Records:
         """The record after `step`, which may run several times; unchanged when it changes nothing.
 
         `told`, kind and message of an event, is kept with the change, as are those about replicas' states.
-        Every Conflict of a swap means that another swap succeeded, so this ends.
+        Every Conflict of a swap means that another swap succeeded, so this ends; or that another process has
+        taken our operation over, which is raised.
         """
-        swapped = self._change_recalled(volume_id, step, told)
+        swapped, refused = self._change_recalled(volume_id, step, told), 0
         while swapped is None:
             found = self.store.get_volume(volume_id)
+            if found.version == refused:
+                raise Conflict(f"another process has taken over what is done about volume {volume_id}")
             after = self._apply(found, step)
             if after == found.volume:
                 return found
-            swapped = self._try_swap(found, after, told)
+            swapped, refused = self._try_swap(found, after, told), found.version
         return swapped
 
     def raise_version(self, volume_id: str, version: int, step: Callable[[Volume], Volume]) -> Versioned:

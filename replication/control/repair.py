@@ -25,7 +25,7 @@ from replication.control.rebuild import (
     judge_orphan,
     wants_rebuild,
 )
-from replication.control.records import Records
+from replication.control.records import TURN_SECONDS, Records
 from replication.control.restored import find_claim
 from replication.control.store.base import Store
 from replication.control.survey import DESCRIBE_SECONDS, Survey
@@ -120,7 +120,7 @@ class Repair:
             self._interrupted.settle(volume_id)
 
     def _fence(self, volume_id: str) -> None:
-        with self._records.lock(volume_id, "fence", timeout=0.0):
+        with self._records.lock(volume_id, "fence", timeout=TURN_SECONDS):
             self._interrupted.settle_fence(volume_id)
 
     def _recover(self, volume: Volume, facts: dict[str, NodeFacts]) -> None:

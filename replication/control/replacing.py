@@ -8,7 +8,7 @@ from replication.control import insync
 from replication.control.cordons import choose_leaving, differs
 from replication.control.executor import Executor
 from replication.control.placement import SPREAD, Place, find_domains
-from replication.control.records import Records
+from replication.control.records import TURN_SECONDS, Records
 from replication.control.repair import Plan
 from replication.control.replacement import (
     Absent,
@@ -24,9 +24,6 @@ from replication.control.replacement import (
 from replication.control.survey import Survey
 from replication.errors import Conflict, OutOfSpace, TrilithError, Unavailable
 from replication.model import ArrayReport, Attachment, MemberHealth, Replica, Volume
-
-TURN_SECONDS = 2.0
-"""For a rebuild, which is tried each second and would be in the way each time."""
 
 
 class Replacing:

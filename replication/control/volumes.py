@@ -9,7 +9,7 @@ from replication.control.insync import get_replica, in_sync, recover
 from replication.control.interrupted import Interrupted
 from replication.control.lifecycle import VolumeRequest, check_request, check_same, has_booted
 from replication.control.provisioning import Provisioning, new_volume_id
-from replication.control.records import Records
+from replication.control.records import TURN_SECONDS, Records
 from replication.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound
 from replication.model import ArrayReport, Attachment, Limits, Phase, Volume
 
@@ -63,7 +63,7 @@ class Volumes:
 
     def reattach(self, volume_id: str) -> None:
         """To its consumer, if that has booted: nobody asks for it after a power cut."""
-        with self._records.lock(volume_id, "reattach", timeout=0.0):
+        with self._records.lock(volume_id, "reattach", timeout=TURN_SECONDS):
             volume = self.get(volume_id)
             if volume.consumer is not None and has_booted(volume, self._attaching.read_boot(volume)):
                 self._attaching.attach(volume_id, volume.consumer, readonly=volume.readonly)
@@ -85,13 +85,13 @@ class Volumes:
 
     def begin_upkeep(self, volume_id: str, node: str) -> None:
         """Attach it for ourselves, if nobody has it."""
-        with self._records.lock(volume_id, "upkeep", timeout=0.0):
+        with self._records.lock(volume_id, "upkeep", timeout=TURN_SECONDS):
             if self.get(volume_id).attachment is Attachment.DETACHED:
                 self._attaching.attach_for_upkeep(volume_id, node)
 
     def end_upkeep(self, volume_id: str) -> None:
         """Detach it, if it is attached for ourselves."""
-        with self._records.lock(volume_id, "end upkeep", timeout=0.0):
+        with self._records.lock(volume_id, "end upkeep", timeout=TURN_SECONDS):
             self._give_way(volume_id)
 
     def end(self, volume_id: str) -> None:
