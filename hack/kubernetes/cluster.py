@@ -89,7 +89,7 @@ class KubernetesCluster:
         wait_until(is_ready, f"node {name} Ready", timeout=timeout, clock=self._clock, interval=0.5)
 
 
-def make_machines(*archives: Path, nodes: int = 3, memory_mib: int = 1200) -> Cluster:
+def make_machines(*archives: Path, nodes: int = 3, memory_mib: int = 2000) -> Cluster:
     """Not started yet. `archives` have the images that pods may run, besides those of the lab's own."""
     disk = ensure_disk((ensure_archive(make_images()), *archives), _DISK_BYTES)
     return Cluster(nodes, DISK + 1, disk_size_bytes=_DISK_BYTES, memory_mib=memory_mib, images={DISK: disk})

@@ -2,14 +2,18 @@
 
 import time
 
+import pytest
+
 from hack.bench.figures import Board, Figure, Goal
 from tests.cluster.pods import STORAGE_CLASS, Cluster, Json, ephemeral, make_pod
 from tests.cluster.remains import find_left
 
 COUNT = 30
-PATIENCE_OF_ALL = 600.0
+PATIENCE_OF_ALL = 900.0
 
 
+@pytest.mark.more
+@pytest.mark.timeout(3600)
 def test_thirty_pods_with_volumes_start_at_once_and_leave_nothing(cluster: Cluster) -> None:
     without = measure(cluster, "empty", {"emptyDir": {}})
     with_volumes = measure(cluster, "volume", ephemeral(STORAGE_CLASS, "16Mi"))

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
 from hack.bench.figures import Board, Figure, Goal
 from tests.cluster.pods import PATIENCE, STORAGE_CLASS, Cluster, Json, ephemeral, is_so, make_pod
 
@@ -23,6 +25,7 @@ class Start:
     ready: float
 
 
+@pytest.mark.more
 def test_a_pod_has_its_volume_soon(cluster: Cluster) -> None:
     with_volume = [measure(cluster, f"volume-{n}", ephemeral(STORAGE_CLASS), n) for n in range(SAMPLES)]
     without = [measure(cluster, f"empty-{n}", {"emptyDir": {}}, n) for n in range(SAMPLES)]

@@ -1,5 +1,7 @@
 """What else happens to a cluster: a controller dies, the API server is away, a node is drained."""
 
+import pytest
+
 from hack.helm.chart import NAMESPACE
 from hack.kubernetes.installation import Installation
 from tests.cluster.pods import (
@@ -20,6 +22,7 @@ AWAY_SECONDS = 60.0
 PODS = 6
 
 
+@pytest.mark.more
 def test_volumes_are_made_though_the_leading_controller_dies(cluster: Cluster) -> None:
     cluster.apply(*(make_pod(f"p{number}", ephemeral(STORAGE_CLASS, "16Mi")) for number in range(PODS)))
     cluster.wait(lambda: cluster.list("volumes") != [], "the first volume")
@@ -32,6 +35,7 @@ def test_volumes_are_made_though_the_leading_controller_dies(cluster: Cluster) -
     cluster.wait(lambda: not list(find_left(cluster)), "nothing left")
 
 
+@pytest.mark.more
 def test_writes_wait_for_the_api_server_when_a_replica_is_lost(
     installation: Installation, cluster: Cluster
 ) -> None:
