@@ -17,7 +17,7 @@ COPIED_SECONDS = 600.0
 def test_nodes_are_replaced_one_after_another_and_nothing_is_lost(
     installation: Installation, cluster: Cluster
 ) -> None:
-    installation.upgrade("nodeGrace=20s")
+    installation.upgrade("controller.nodeGraceSeconds=20")
     user, machine, other = cluster.machines.machines
     cluster.apply(make_pod("user", ephemeral(STORAGE_CLASS, block=True), node=user.name, block=True))
     cluster.wait_for_condition("user")
