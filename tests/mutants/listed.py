@@ -3,6 +3,7 @@
 from replication.agent.wiping import Cut
 from replication.peer import PeerState
 from tests.mutants import mistakes
+from tests.mutants.cluster import CLUSTER
 from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
 
 INSYNC = "tests/unit/control/test_insync.py"
@@ -12,8 +13,8 @@ RECONCILER = "tests/unit/control/test_reconciler.py"
 MD = "tests/unit/kernel/test_md.py"
 NVMET = "tests/unit/kernel/test_nvmet.py"
 AGENT = "tests/unit/agent"
-OPERATOR = "tests/unit/csi/operator"
-FAILOVER = "tests/unit/csi/failover/test_deciding.py"
+ATTEMPTS = "tests/unit/control/test_attempts.py"
+TURNS = "tests/unit/control/test_turns.py::test_upkeep_begins_though_a_fence_is_told_again"
 
 MUTANTS = (
     Mutant(
@@ -320,52 +321,10 @@ MUTANTS = (
         (f"{AGENT}/test_replicas.py",),
     ),
     Mutant(
-        "any pod gets the certificate of any node",
-        "csi.certificates.judging:judge",
-        mistakes.signs_for_anybody,
-        ("tests/unit/csi/certificates",),
-    ),
-    Mutant(
-        "an uninstallation takes data that nobody said to take",
-        "csi.removal.planning:make_plan",
-        mistakes.removes_unasked,
-        ("tests/unit/csi/removal",),
-    ),
-    Mutant(
-        "a drain that any replica may follow",
-        "csi.operator.letting_go:count_needed",
-        mistakes.returns(0),
-        (f"{OPERATOR}/test_letting_go.py",),
-    ),
-    Mutant(
-        "what nodes did not have before a record was written is missing",
-        "csi.operator.describing:_find_ailments",
-        mistakes.believes_old_facts,
-        (f"{OPERATOR}/test_describing.py",),
-    ),
-    Mutant(
         "no hold layer",
         "replication.kernel.hold:_target",
         mistakes.never_queues,
         ("tests/unit/kernel/test_dm.py",),
-    ),
-    Mutant(
-        "pods freed of volumes that are not fenced",
-        "csi.failover.deciding:_find_stranded",
-        mistakes.returns_volumes,
-        (FAILOVER,),
-    ),
-    Mutant(
-        "a node given up that its peers hear",
-        "csi.failover.deciding:_is_missed",
-        mistakes.returns(True),
-        (FAILOVER,),
-    ),
-    Mutant(
-        "a node given up whose kubelet is well",
-        "csi.failover.deciding:_is_lease_over",
-        mistakes.returns(True),
-        (FAILOVER,),
     ),
     Mutant(
         "silence of a machine that nobody has ever heard",
@@ -374,9 +333,46 @@ MUTANTS = (
         (f"{AGENT}/test_peers.py",),
     ),
     Mutant(
-        "a claim met whose owner has not said that its data may go",
-        "csi.claims:judge",
+        "a late prepare ends the export of the attempt after it",
+        "replication.agent.replicas:Replicas._check_news",
         mistakes.returns(None),
-        ("tests/unit/csi/test_claims.py",),
+        (f"{AGENT}/test_fencing.py",),
     ),
+    Mutant(
+        "a member by another attempt is taken for this one's",
+        "replication.agent.rejoin:_require_same",
+        mistakes.returns(None),
+        (f"{AGENT}/test_rejoining.py",),
+    ),
+    Mutant(
+        "a rejoin that was decided before the newest word",
+        "replication.agent.rejoin:_require_news",
+        mistakes.returns(None),
+        (f"{AGENT}/test_rejoining.py",),
+    ),
+    Mutant(
+        "an attempt begun while another is under way",
+        "replication.control.repair:Repair._look_again",
+        mistakes.looks_once,
+        (ATTEMPTS,),
+    ),
+    Mutant(
+        "an attempt that the record has given up is kept",
+        "replication.control.reporting:_awaits",
+        mistakes.given_up_kept,
+        (f"{RECONCILER}::test_a_recovery_that_the_record_gave_up_is_dropped_and_begun_anew",),
+    ),
+    Mutant(
+        "ended and removed by a list of records that is behind",
+        "replication.control.repair:Repair._find",
+        mistakes.returns(None),
+        ("tests/unit/control/test_behind.py",),
+    ),
+    Mutant(
+        "nobody waits for his turn behind a rebuild",
+        "replication.control.records:Records.lock",
+        mistakes.impatient,
+        (TURNS,),
+    ),
+    *CLUSTER,
 )

@@ -1,5 +1,6 @@
 """The mistakes. What each does is what its name says; how the product does it right is at its target."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from replication.model import (
     CopyMode,
     Member,
     MemberHealth,
+    MemberReport,
     Prepared,
     PrepareSpec,
     Replica,
@@ -323,6 +325,24 @@ def believed_wiped(_: Function) -> Function:
     return doubt_free_space
 
 
+def looks_once(_: Function) -> Function:
+    return lambda self, volume: self._executor.find_array(volume)
+
+
+def given_up_kept(original: Function) -> Function:
+    """Unless it is healthy: then it is dropped."""
+
+    def awaits(member: MemberReport, state: ReplicaState | None) -> bool:
+        recovers = member.health in {MemberHealth.RECOVERING, MemberHealth.RECOVERED}
+        return bool(original(member, state)) and not (recovers and state is ReplicaState.STALE)
+
+    return awaits
+
+
+def impatient(original: Function) -> Function:
+    return lambda self, volume_id, operation, timeout=0.0: original(self, volume_id, operation, 0.0 * timeout)
+
+
 # Kubernetes
 
 
@@ -341,3 +361,24 @@ def believes_old_facts(original: Function) -> Function:
 def returns_volumes(_: Function) -> Function:
     """All, whatever their records say."""
     return lambda view: view.volumes
+
+
+def one_witness(original: Function) -> Function:
+    """As if there were nobody else to ask."""
+    return lambda sighting, _total, policy: original(sighting, 2, policy)
+
+
+def at_any_pace(original: Function) -> Function:
+    return lambda views, total, policy, _since: original(views, total, policy, math.inf)
+
+
+def minimum_ignored(_: Function) -> Function:
+    return lambda volume: max(volume.replica_count - 1, 1)
+
+
+def nobody_is_gone(original: Function) -> Function:
+    return lambda candidates, ground: original([replace(c, gone=False) for c in candidates], ground)
+
+
+def reads_lists(_: Function) -> Function:
+    return lambda self, _node: self._control.volumes.list()
