@@ -97,7 +97,7 @@ class Storm:
             raise TimedOut(f"the answer of {node} to {call} is lost")
 
     def detains(self, node: str, call: str, act: Callable[[], object]) -> bool:
-        if self._calm or call not in DETAINED or self._random.random() >= 0.03:
+        if self._calm or call not in DETAINED or self._random.random() >= 0.02:
             return False
         self._late.append((node, call, act))
         return True
