@@ -1,12 +1,12 @@
 """Inside a machine: write numbered blocks with O_DIRECT, telling a collector elsewhere what was acknowledged.
 
-    python -I -S writer.py PATH COLLECTOR_HOST:PORT WRITERS BLOCKS_PER_WRITER [KIND...]
+    python -I -S writer.py PATH COLLECTOR_HOST:PORT WRITERS BLOCKS_PER_WRITER PAUSE [KIND...]
 
-Every writer owns a stretch of blocks and goes round it. Before a write it sends `I writer block number`,
-and after the kernel has acknowledged it `A writer block number`, or `D` where it has also said that it is
-durable; an error is `E writer block errno`. Writers are of all kinds in turn, or of those that are named:
-`plain`, `dsync` uses O_DSYNC (forced unit access), `fdatasync` calls that after each write. Runs until it is
-killed.
+Every writer owns a stretch of blocks and goes round it, with PAUSE seconds between its writes. Before a write
+it sends `I writer block number`, and after the kernel has acknowledged it `A writer block number`, or `D`
+where it has also said that it is durable; an error is `E writer block errno`. Writers are of all kinds in
+turn, or of those that are named: `plain`, `dsync` uses O_DSYNC (forced unit access), `fdatasync` calls that
+after each write. Runs until it is killed.
 """
 
 import mmap
@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -40,12 +41,15 @@ class Reporter:
 class Writer(threading.Thread):
     """Goes round blocks `first` to `first + count` of the file or device."""
 
-    def __init__(self, path: str, kind: str, number: int, count: int, reporter: Reporter) -> None:
+    def __init__(
+        self, path: str, kind: str, number: int, count: int, pause: float, reporter: Reporter
+    ) -> None:
         super().__init__(daemon=True)
         flags = os.O_WRONLY | os.O_DIRECT | (os.O_DSYNC if kind == DSYNC else 0)
         self._file = os.open(path, flags)
         self._kind = kind
         self._number, self._first, self._count = number, number * count, count
+        self._pause = pause
         self._buffer = mmap.mmap(-1, BLOCK_BYTES)  # O_DIRECT wants an aligned buffer
         self._reporter = reporter
 
@@ -54,6 +58,8 @@ class Writer(threading.Thread):
         while True:
             written += 1
             self._write(Block(self._number, self._first + written % self._count, written))
+            if self._pause:
+                time.sleep(self._pause)
 
     def _write(self, block: Block) -> None:
         self._buffer[:] = encode(block)
@@ -81,10 +87,12 @@ def fill(path: str, writers: int, count: int) -> None:
 
 def main() -> None:
     path, collector, writers, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    kinds = sys.argv[5:] or (PLAIN, DSYNC, FDATASYNC)
+    pause, kinds = float(sys.argv[5]), sys.argv[6:] or (PLAIN, DSYNC, FDATASYNC)
     fill(path, writers, count)
     reporter = Reporter(collector)
-    threads = [Writer(path, kinds[number % len(kinds)], number, count, reporter) for number in range(writers)]
+    threads = [
+        Writer(path, kinds[number % len(kinds)], number, count, pause, reporter) for number in range(writers)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

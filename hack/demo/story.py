@@ -104,7 +104,7 @@ class Story:
         return f"remote members {'authenticated both ways' if keys else 'without keys: the kernel has none'}"
 
     def _write(self) -> str:
-        arguments = f"{_FILE} {self._collector.endpoint} {WRITERS} {BLOCKS_PER_WRITER}"
+        arguments = f"{_FILE} {self._collector.endpoint} {WRITERS} {BLOCKS_PER_WRITER} 0"
         self._m1.spawn(f"python3 -I -S {REPOSITORY}/hack/checker/writer.py {arguments}")
         output = self._m1.succeed(_FIO, timeout=180)
         self._wait_for_writes(200)

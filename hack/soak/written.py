@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hack.checker.collector import Collector
-from hack.lab.checking import dump, start_writer
+from hack.lab.checking import Load, dump, start_writer
 from hack.lab.network import HOST_ADDRESS
 from hack.lab.site import Site
 from hack.lab.vm import Machine, Spawned
@@ -74,7 +74,7 @@ class Written:
         self._epoch = self.record.epoch
         self._collector = Collector(HOST_ADDRESS).__enter__()
         endpoint = self._collector.endpoint
-        self._writer = start_writer(self.machine, self.device, endpoint, writers=WRITERS)
+        self._writer = start_writer(self.machine, self.device, endpoint, load=Load(WRITERS))
         self.wait_for_writes(50)
 
     def end(self) -> None:

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hack.checker.collector import Collector
+from hack.lab.checking import Load
 from hack.lab.network import HOST_ADDRESS
 from replication.kernel.md_state import device_of
 from tests.cluster.pods import Cluster, is_so
 from tests.lab.stand import Checked
 
-WRITERS, FIRST_WRITES = 3, 100
-"""Three, one of each kind: eight would have all of a machine's only processor."""
-CGROUP = "/sys/fs/cgroup/kubepods/besteffort/writers"
-"""Like a pod's: in the root's, each thread would count ten times as much as the whole kubelet."""
+FIRST_WRITES = 100
+LOAD = Load(writers=3, pause=0.1, cgroup="/sys/fs/cgroup/kubepods/besteffort/writers")
+"""One of each kind. In the root's cgroup each would count ten times as much as the whole kubelet; without
+pauses the kernel, on the only processor of each of three machines, would leave little to anybody."""
 
 
 @contextmanager
@@ -21,9 +22,7 @@ def writing(cluster: Cluster, pod: str) -> Iterator[Checked]:
     node = cluster.get("pods", pod)["spec"]["nodeName"]
     volume = find_volume_id(cluster, f"{pod}-data")
     with Collector(HOST_ADDRESS) as collector:
-        checked = Checked(
-            cluster.machines[node], device_of(volume), collector, writers=WRITERS, cgroup=CGROUP
-        )
+        checked = Checked(cluster.machines[node], device_of(volume), collector, load=LOAD)
         checked.wait_for_writes(FIRST_WRITES)
         yield checked
 

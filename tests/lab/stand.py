@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 from hack.checker.collector import Collector, Verdict
-from hack.lab.checking import WRITERS, dump, start_writer
+from hack.lab.checking import FULL, Load, dump, start_writer
 from hack.lab.cluster import Cluster
 from hack.lab.network import HOST_ADDRESS
 from hack.lab.remains import find_unsound, sum_replicas, traces
@@ -48,21 +48,13 @@ class Checked:
     """A checker that writes to the device of an attached volume."""
 
     def __init__(
-        self,
-        machine: Machine,
-        device: str,
-        collector: Collector,
-        *kinds: str,
-        writers: int = WRITERS,
-        cgroup: str = "",
+        self, machine: Machine, device: str, collector: Collector, *kinds: str, load: Load = FULL
     ) -> None:
         self.machine = machine
         self.device = device
         self.collector = collector
-        self._writers = writers
-        self.writer = start_writer(
-            machine, device, collector.endpoint, *kinds, writers=writers, cgroup=cgroup
-        )
+        self._load = load
+        self.writer = start_writer(machine, device, collector.endpoint, *kinds, load=load)
 
     def wait_for_writes(self, count: int, timeout: float = 60) -> None:
         """Until `count` more have been acknowledged."""
@@ -99,7 +91,7 @@ class Checked:
         self.writer.kill()
         self.writer.wait()
         assert self.collector.errors() == []
-        return self.collector.judge(dump(self.machine, self.device, writers=self._writers))
+        return self.collector.judge(dump(self.machine, self.device, writers=self._load.writers))
 
 
 class Stand:
