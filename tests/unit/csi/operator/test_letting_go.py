@@ -33,6 +33,10 @@ def test_who_was_allowed_first_stays_allowed() -> None:
 
 def test_a_node_that_was_let_go_counts_as_away_until_it_is_uncordoned() -> None:
     assert may_go([stay("a"), stay("c", gone=True, allowed=True)], ground(volume())) == "c"
+    (replica,) = volume("i").replicas
+    alone = replace(volume("i"), id="v1", replicas=(replace(replica, node="c"),))
+    assert may_go([stay("a"), stay("c")], ground(volume(), alone)) == "a"
+    assert may_go([stay("a"), stay("c", gone=True)], ground(volume(), alone)) == "c", "somebody insisted"
 
 
 def test_a_node_that_does_not_answer_keeps_the_others() -> None:
