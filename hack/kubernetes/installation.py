@@ -4,6 +4,7 @@ The sidecars' images are made of the programs that are built here, under the nam
 them.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,12 @@ class Installation:
     def upgrade(self, *settings: str) -> None:
         """To these values, as in `--set`, and those of before."""
         self._helm("upgrade", RELEASE, str(CHART), "--reuse-values", "--wait", *_set(settings))
+
+    def roll_back(self) -> None:
+        """To itself: helm upgrades no release whose uninstallation was refused."""
+        words = ("history", RELEASE, "--namespace", NAMESPACE, "--max", "1", "--output", "json")
+        (newest,) = json.loads(run_helm(words, self.kubernetes.plane.admin_kubeconfig))
+        self._helm("rollback", RELEASE, str(newest["revision"]), "--wait")
 
     def uninstall(self) -> None:
         """LabError, with helm's words, when it is refused."""

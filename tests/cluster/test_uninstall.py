@@ -21,6 +21,7 @@ def test_uninstalling_is_refused_with_volumes_and_removes_all_when_told(
     assert "there are volumes: " in said
     assert whole.run("user", f"cat {PATH}/file") == "kept\n"
     whole.delete("pods", "user")
+    installation.roll_back()
     installation.upgrade("uninstall.removeEverything=true")
     installation.uninstall()
     assert whole.list("persistentvolumeclaims") == []
