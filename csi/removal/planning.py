@@ -9,8 +9,8 @@ from dataclasses import dataclass
 SHOWN = 10
 DRIVER = "csi.trilith.io"
 HOW = (
-    "delete them first, or set uninstall.removeEverything=true, with which all their data is lost; helm calls "
-    "the release uninstalling by now, and upgrades it only after a `helm rollback` to its newest revision"
+    "delete them first, or set uninstall.removeEverything=true, with which all their data is lost; "
+    "helm calls the release uninstalling by now: `helm rollback` to its newest revision, then upgrade it"
 )
 
 
