@@ -65,11 +65,11 @@ def quieten_udev(clock: Clock, folder: Path = FOLDER, ours: Patterns | None = No
         return
     path, rules = folder / _NAME, format_rules(ours or Patterns()).encode()
     try:
-        if path.exists() and path.read_bytes() == rules:
-            return
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, rules)
+        if not path.exists() or path.read_bytes() != rules:
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, rules)
+        age = clock.wall() - path.stat().st_mtime  # perhaps of an agent that was killed while it waited
     except OSError as error:
         _log.warning("udev may use what lies on volumes: %s cannot be written: %s", path, error.strerror)
     else:
-        clock.sleep(UNREAD_SECONDS)
+        clock.sleep(min(max(UNREAD_SECONDS - age, 0.0), UNREAD_SECONDS))
