@@ -115,6 +115,10 @@ def find_condition(found: Json, kind: str) -> Json:
     return next((each for each in conditions if each["type"] == kind), {})
 
 
+def why_not_scheduled(cluster: Cluster, pod: str) -> str:
+    return str(find_condition(cluster.get("pods", pod), "PodScheduled").get("message", ""))
+
+
 def make_pool(**spec: Any) -> Json:  # noqa: ANN401
     return {
         "apiVersion": "trilith.io/v1alpha1",

@@ -9,10 +9,10 @@ from tests.cluster.pods import (
     STORAGE_CLASS,
     Cluster,
     ephemeral,
-    find_condition,
     make_claim,
     make_pod,
     of_claim,
+    why_not_scheduled,
 )
 from tests.cluster.writing import find_volume_id
 
@@ -57,10 +57,6 @@ def test_the_tier_of_a_volume_changes_while_a_pod_uses_it(cluster: Cluster) -> N
     cluster.apply(make_claim("tuned", STORAGE_CLASS, volumeAttributesClassName=f"{STORAGE_CLASS}-premium"))
     cluster.wait(lambda: current_class(cluster, "tuned") == f"{STORAGE_CLASS}-premium", "the claim to say so")
     assert read_bounds(cluster, "user", "tuned") == "rbps=max wbps=max riops=550000 wiops=180000"
-
-
-def why_not_scheduled(cluster: Cluster, pod: str) -> str:
-    return str(find_condition(cluster.get("pods", pod), "PodScheduled").get("message", ""))
 
 
 def read_bounds(cluster: Cluster, pod: str, claim: str) -> str:

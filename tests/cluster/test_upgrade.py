@@ -31,14 +31,13 @@ def test_an_upgrade_costs_no_error_and_no_long_stall(installation: Installation,
         verdicts = [user.finish() for user in users]
     Board("upgrade").add(Figure("longest-stall", longest, "s", Goal("<=", 2.0)))
     assert [verdict.lost for verdict in verdicts] == [(), (), ()]
-    assert {image for pod in list_ours(cluster) for image in pod} == {NEXT}
+    cluster.wait(lambda: list_images(cluster) == {NEXT}, "the last of the old release gone")
     assert are_redundant(cluster)
 
 
-def list_ours(cluster: Cluster) -> list[set[str]]:
-    """The images of ours that each controller and each node's pod has."""
+def list_images(cluster: Cluster) -> set[str]:
+    """Of ours, that controllers and nodes' pods have."""
     selector = "app.kubernetes.io/component in (controller, node)"
     pods = cluster.kubectl.get("pods", "--namespace", NAMESPACE, "--selector", selector)
-    return [
-        {each["image"] for each in pod["spec"]["containers"] if REPOSITORY in each["image"]} for pod in pods
-    ]
+    images = (container["image"] for pod in pods for container in pod["spec"]["containers"])
+    return {image for image in images if REPOSITORY in image}

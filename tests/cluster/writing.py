@@ -11,7 +11,7 @@ from tests.cluster.pods import Cluster, is_so
 from tests.lab.stand import Checked
 
 FIRST_WRITES = 100
-LOAD = Load(writers=3, pause=0.1, cgroup="/sys/fs/cgroup/kubepods/besteffort/writers")
+LOAD = Load(writers=3, pause=0.3, cgroup="/sys/fs/cgroup/kubepods/besteffort/writers")
 """One of each kind. In the root's cgroup each would count ten times as much as the whole kubelet; without
 pauses the kernel, on the only processor of each of three machines, would leave little to anybody."""
 

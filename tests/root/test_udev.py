@@ -13,7 +13,6 @@ from replication.clock import SystemClock
 from replication.errors import CommandFailed
 from replication.kernel import md
 from replication.kernel.run import run
-from replication.kernel.sysfs import Tree
 from tests.root.stand import PREFIX, Stand, wait
 
 pytestmark = pytest.mark.root
@@ -67,7 +66,16 @@ def list_arrays() -> set[str]:
 
 
 def list_mapped() -> set[str]:
-    return {(each / "dm/name").read_text().strip() for each in Path("/sys/block").glob("dm-*")}
+    return read_mapped("name")
+
+
+def read_mapped(attribute: str) -> set[str]:
+    return {(each / "dm" / attribute).read_text().strip() for each in Path("/sys/block").glob("dm-*")}
+
+
+def list_multipath_maps() -> set[str]:
+    """Those of multipathd: our hold layers are of the same target, and have another prefix."""
+    return {uuid for uuid in read_mapped("uuid") if uuid.startswith("mpath-")}
 
 
 def put_array_into(device: str) -> None:
@@ -112,8 +120,8 @@ def test_a_volume_group_inside_a_volume_is_its_users(used: Stand, quiet: bool) -
 
 
 @pytest.mark.usefixtures("udev")
-def test_a_life_beside_udev_is_like_one_without(tree: Tree, stand: Stand) -> None:
-    """Lost, brought back, stopped, each in the moment in which udev has something to look at."""
+def test_a_life_beside_udev_is_like_one_without(stand: Stand) -> None:
+    """Lost and brought back, each in the moment in which udev has something to look at; then it can go."""
     quieten_udev(SystemClock(), ours=OURS)
     before = list_arrays()
     stand.start()
@@ -123,6 +131,22 @@ def test_a_life_beside_udev_is_like_one_without(tree: Tree, stand: Stand) -> Non
     stand.rejoin(stand.replicas[2], use_bitmap=True)
     look_at_everything()
     assert list_arrays() - before == {f"md_{stand.name}"}
-    assert run(("multipathd", "show", "maps"), timeout=20).strip() == "ok"
+    assert list_multipath_maps() == set()
     assert stand.state().degraded == 0
-    md.stop(tree, stand.name)
+
+
+@pytest.mark.more
+@pytest.mark.usefixtures("udev")
+def test_multipathd_looks_and_finds_nothing_to_do(used: Stand) -> None:
+    """Though the hold layers are of its own target."""
+    quieten_udev(SystemClock(), ours=OURS)
+    look_at_everything()
+    wait(answers_multipathd, "multipathd", timeout=60)
+    assert used.state().degraded == 0
+
+
+def answers_multipathd() -> bool:
+    """Without a map. False while it is busy."""
+    with suppress(CommandFailed):
+        return run(("multipathd", "show", "maps"), timeout=20).strip() == "ok"
+    return False
