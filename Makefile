@@ -55,7 +55,7 @@ unit: setup-check ## tests that need neither root nor machines
 check: lint type unit check-generated ## lint, type, unit and check-generated: no root, under a minute
 
 .PHONY: test
-test: setup check mutants e2e-api ## check, mutants, e2e-api, then the tests on real kernels in QEMU machines (root)
+test: setup check mutants e2e ## check, mutants, e2e, then the tests on real kernels in QEMU machines (root, Go)
 	$(call timed,lab tests,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long and not more" --durations=0 --durations-min=5 $(LAB_TESTS))
 
 .PHONY: e2e

@@ -57,6 +57,7 @@ def test_writes_wait_for_the_api_server_when_a_replica_is_lost(
     assert verdict.lost == ()
 
 
+@pytest.mark.more
 def test_a_drained_node_gives_its_pod_away(cluster: Cluster) -> None:
     cluster.apply(make_claim("db", STORAGE_CLASS), make_set("db", of_claim("db")))
     cluster.wait(lambda: find_runner(cluster, "db-0") != "", "db-0 runs")

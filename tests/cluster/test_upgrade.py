@@ -2,6 +2,8 @@
 
 from contextlib import ExitStack
 
+import pytest
+
 from hack.bench.figures import Board, Figure, Goal
 from hack.helm.chart import NAMESPACE
 from hack.image.build import TAG
@@ -15,6 +17,8 @@ NEXT = f"{TAG}-next"
 NODES = ("m1", "m2", "m3")
 
 
+@pytest.mark.more
+@pytest.mark.timeout(3600)
 def test_an_upgrade_costs_no_error_and_no_long_stall(installation: Installation, cluster: Cluster) -> None:
     for name in NODES:
         tag_image(cluster.machines[name], TAG, NEXT)

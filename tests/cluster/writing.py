@@ -11,9 +11,10 @@ from tests.cluster.pods import Cluster, is_so
 from tests.lab.stand import Checked
 
 FIRST_WRITES = 100
-LOAD = Load(writers=3, pause=0.3, cgroup="/sys/fs/cgroup/kubepods/besteffort/writers")
-"""One of each kind. In the root's cgroup each would count ten times as much as the whole kubelet; without
-pauses the kernel, on the only processor of each of three machines, would leave little to anybody."""
+LOAD = Load(writers=3, pause=0.3, cgroup="/sys/fs/cgroup/kubepods/writers")
+"""One of each kind, as pods that asked for a processor: among those that did not they would wait for one, not
+for volumes, and in the root's cgroup each would count ten times as much as the kubelet. Without pauses the
+kernel, on the only processor of each machine, would leave little to anybody."""
 
 
 @contextmanager

@@ -56,6 +56,7 @@ def test_create_and_delete_killed_anywhere(stand: Stand, when: str) -> None:
     assert min(create.deaths, delete.deaths) >= 5, "three nodes, and the record before and after"
 
 
+@pytest.mark.more
 def test_attach_and_detach_killed_anywhere(stand: Stand, when: str) -> None:
     stand.kill_control()
     volume = stand.create("attached", SIZE_BYTES)

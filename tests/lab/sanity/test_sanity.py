@@ -26,7 +26,7 @@ SWITCHED_OFF = (
 MOST_SKIPS = NOT_ADVERTISED | WITHOUT_OPTION | {f"pending in the suite itself: {SWITCHED_OFF}"}
 WISHES = [
     Wish("mount", 3),
-    Wish("block", 3, seed=20261122),
+    pytest.param(Wish("block", 3, seed=20261122), marks=pytest.mark.more),
     pytest.param(Wish("mount", 1), marks=pytest.mark.long),
     pytest.param(Wish("block", 1, seed=1), marks=pytest.mark.long),
 ]

@@ -85,6 +85,7 @@ def test_a_volume_that_nobody_uses_is_repaired_unasked(stand: Stand) -> None:
     end(stand, volume, before, after)
 
 
+@pytest.mark.more
 def test_a_scrub_finds_and_mends_what_rotted(stand: Stand) -> None:
     """Some blocks of a replica are changed behind md's back, while the volume is written to."""
     volume = stand.create("rotten", 32 * MIB)
