@@ -30,6 +30,7 @@ def test_a_claim_that_accepts_nothing_is_refused_with_what_to_add(cluster: Clust
         cluster.get("persistentvolumeclaims", "data")
 
 
+@pytest.mark.more
 def test_a_claim_for_one_pod_is_one_pods(cluster: Cluster) -> None:
     claim = make_claim("alone", STORAGE_CLASS, accessModes=["ReadWriteOncePod"])
     cluster.apply(claim, make_pod("first", of_claim("alone")))
@@ -40,6 +41,7 @@ def test_a_claim_for_one_pod_is_one_pods(cluster: Cluster) -> None:
     cluster.wait_for_condition("second")
 
 
+@pytest.mark.more
 def test_a_pod_waits_until_there_is_room(cluster: Cluster) -> None:
     cluster.apply(make_pod("large", ephemeral(STORAGE_CLASS, MOST_OF_A_DISK)))
     cluster.wait_for_condition("large")
@@ -49,6 +51,7 @@ def test_a_pod_waits_until_there_is_room(cluster: Cluster) -> None:
     cluster.wait_for_condition("patient")
 
 
+@pytest.mark.more
 def test_the_tier_of_a_volume_changes_while_a_pod_uses_it(cluster: Cluster) -> None:
     claim = make_claim("tuned", STORAGE_CLASS, volumeAttributesClassName=f"{STORAGE_CLASS}-basic")
     cluster.apply(claim, make_pod("user", of_claim("tuned")))

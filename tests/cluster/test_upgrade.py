@@ -36,7 +36,7 @@ def test_an_upgrade_costs_no_error_and_no_long_stall(installation: Installation,
     Board("upgrade").add(Figure("longest-stall", longest, "s", Goal("<=", 2.0)))
     assert [verdict.lost for verdict in verdicts] == [(), (), ()]
     cluster.wait(lambda: list_images(cluster) == {NEXT}, "the last of the old release gone")
-    assert are_redundant(cluster)
+    cluster.wait(lambda: are_redundant(cluster), "every volume whole")
 
 
 def list_images(cluster: Cluster) -> set[str]:

@@ -1,5 +1,7 @@
 """Volumes as pods use them: scheduler, provisioner, attacher, resizer and kubelets are the real ones."""
 
+import pytest
+
 from tests.cluster.pods import DEVICE, PATH, STORAGE_CLASS, Cluster, ephemeral, make_claim, make_pod, of_claim
 from tests.cluster.remains import find_left
 
@@ -16,6 +18,7 @@ def test_a_pod_writes_to_its_own_volume_of_three_replicas(cluster: Cluster) -> N
     assert volume["spec"]["consumer"] == cluster.get("pods", "one")["spec"]["nodeName"]
 
 
+@pytest.mark.more
 def test_nothing_is_left_of_a_pod_and_its_volume(cluster: Cluster) -> None:
     cluster.apply(make_pod("short", ephemeral(STORAGE_CLASS)))
     cluster.wait_for_condition("short")
@@ -42,6 +45,7 @@ def test_a_volume_grows_while_a_pod_uses_it(cluster: Cluster) -> None:
     cluster.wait(lambda: capacity(cluster, "grown") == "128Mi", "the claim to say so")
 
 
+@pytest.mark.more
 def test_a_block_volume_is_a_device_in_the_pod(cluster: Cluster) -> None:
     cluster.apply(
         make_claim("raw", STORAGE_CLASS, volumeMode="Block"), make_pod("blocks", of_claim("raw"), block=True)
@@ -51,6 +55,7 @@ def test_a_block_volume_is_a_device_in_the_pod(cluster: Cluster) -> None:
     assert cluster.run("blocks", f"dd if={DEVICE} bs=4096 count=1 | head -c 9") == "raw words"
 
 
+@pytest.mark.more
 def test_a_pods_group_can_write(cluster: Cluster) -> None:
     user = {"runAsUser": 65534, "runAsGroup": GROUP, "fsGroup": GROUP}
     cluster.apply(make_pod("grouped", ephemeral(STORAGE_CLASS), securityContext=user))
