@@ -85,7 +85,7 @@ def format_conf(kernel: Kernel, name: str, address: str) -> str:
         "MODULES": str(kernel.modules),
         "PYTHON": str(paths.PYTHON),
         "SERVER": str(SERVER),
-        "KEEP": " ".join(_below_tmp((paths.REPOSITORY, paths.cache(), paths.PYTHON.parents[1]))),
+        "KEEP": " ".join(_below_tmp((paths.REPOSITORY, paths.cache().parent, paths.PYTHON.parents[1]))),
     }
     return "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
 
