@@ -1,6 +1,7 @@
 """The rules that keep udev off our devices: written where udev is, whole, and never in the way."""
 
 import logging
+import os
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -46,10 +47,13 @@ def test_rules_of_an_agent_that_was_killed_while_it_waited_are_waited_for(
     assert clock.now() - started == pytest.approx(UNREAD_SECONDS, abs=1.0)
 
 
-def test_other_rules_of_an_earlier_release_are_replaced(running: Path, clock: HandClock) -> None:
-    quieten_udev(clock, running, Patterns("md_old*"))
+def test_rules_of_an_earlier_release_are_replaced_and_waited_for(running: Path, clock: HandClock) -> None:
+    quieten_udev(HandClock(clock.now()), running, Patterns("md_old*"))
+    os.utime(running / RULES, (0, 0))
+    started = clock.now()
     quieten_udev(clock, running)
     assert (running / RULES).read_text() == format_rules(Patterns())
+    assert clock.now() - started == pytest.approx(UNREAD_SECONDS, abs=1.0)
 
 
 @pytest.mark.parametrize("folder", ["", "udev"])
