@@ -105,10 +105,10 @@ def run_inside(
 
     Raises LabError when the suite could not run.
     """
-    folder, (node, controller) = Path("/run/sanity"), sockets
-    machine.succeed(["mkdir", "-p", str(folder)])
+    folder, mounts, (node, controller) = Path("/run/sanity"), f"{_KUBELET}/sanity", sockets
+    machine.succeed(["mkdir", "-p", str(folder), mounts])
     machine.write_file(f"{folder}/parameters.yaml", json.dumps({**_parameters(pool, wish), **more}))
-    argv = [str(program), *_options(folder, f"{_KUBELET}/sanity", wish)]
+    argv = [str(program), *_options(folder, mounts, wish)]
     argv += [f"--csi.endpoint=unix://{node}", f"--csi.controllerendpoint=unix://{controller}"]
     status, output = machine.execute(argv, timeout=_TIMEOUT)
     try:

@@ -17,6 +17,8 @@ from pathlib import Path
 import grpc
 import urllib3
 
+from csi.certificates.authority import ensure_authority
+from csi.certificates.places import Places
 from csi.v1 import csi_pb2_grpc
 from hack.bench.figures import Board, Figure, Goal
 from hack.bench.idle import parse_mib
@@ -33,14 +35,14 @@ from replication.control.store.resources import VOLUMES
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
 from replication.model import GIB, ReplicaSpec
-from replication.pki import CertificateAuthority, Role, write_identity
+from replication.pki import CertificateAuthority, Role
 from replication.rpc.server import serve_node
 from tests.fakes.node import FakeCluster, FakeNode
+from tests.kubernetes.conftest import NAMESPACE
 from tests.kubernetes.machines import Machines, machines_of
 from tests.scale.callers import CALLS, POOL
 from tests.unit.cli.process import Process
 
-CLUSTER = "cluster"
 NAMES = ["m1", "m2", "m3"]
 MANIFEST = {
     "apiVersion": "trilith.io/v1alpha1",
@@ -49,8 +51,7 @@ MANIFEST = {
     "spec": {},
 }
 POOLS = "/apis/trilith.io/v1alpha1/namespaces/trilith/storagepools"
-QUIET_SECONDS = 60.0
-LIVES, LIVES_SECONDS = 20, 90.0
+LIVES = 20
 CLOCK = SystemClock()
 
 
@@ -64,38 +65,43 @@ def main() -> None:
         measure(Path(folder), plane, options.volumes, options.attached, Board("bench-footprint"))
 
 
-def measure(folder: Path, plane: ControlPlane, volumes: int, attached: int, board: Board) -> None:
+def measure(
+    folder: Path, plane: ControlPlane, volumes: int, attached: int, board: Board, quiet: float = 60.0
+) -> None:
+    """Counts are of `quiet` seconds."""
     admin = Client(read_kubeconfig(plane.admin_kubeconfig))
     apply_documents(admin, list_rules())
-    authority = CertificateAuthority.create(folder / "ca", CLUSTER)
-    write_identity(folder / "pki", authority.issue("main", Role.CONTROL))
+    authority = ensure_authority(admin, Places(NAMESPACE), CLOCK)
     with machines_of(admin, []) as machines, serving(machines, authority):
-        without = count_over(admin, QUIET_SECONDS)
+        without = count_over(admin, quiet)
         process = start(folder, plane)
         try:
             admin.create(POOLS, MANIFEST)
             wait(lambda: b"Usable" in admin_text(admin), "the pool is ready")
-            idle = count_over(admin, QUIET_SECONDS)
-            board.add_all([_rate("api-requests-idle-per-node", idle - without)])
-            lives = count_lives(admin, folder) - idle * LIVES_SECONDS / QUIET_SECONDS
+            idle = count_over(admin, quiet)
+            board.add_all([_rate("api-requests-idle-per-node", (idle - without) / quiet)])
+            lives = count_lives(admin, folder, 1.5 * quiet) - 1.5 * idle
             board.add_all([Figure("api-requests-per-volume-life", lives / LIVES, "", Goal("<=", 40))])
-            fill(plane, machines.fakes, volumes, attached)
+            fill(plane, authority.cluster_id, machines.fakes, volumes, attached)
             wait(lambda: count_told(admin) == volumes, "all statuses", timeout=volumes)
-            CLOCK.sleep(QUIET_SECONDS)  # what was begun ends
-            busy = count_over(admin, QUIET_SECONDS)
+            CLOCK.sleep(quiet)  # what was begun ends
+            busy = count_over(admin, quiet)
             resident = Figure(f"controller-memory-at-{volumes}", read_mib(process), "MiB", Goal("<=", 150))
-            board.add_all([resident, _rate(f"api-requests-at-{volumes}-per-node", busy - without)])
+            board.add_all([resident, _rate(f"api-requests-at-{volumes}-per-node", (busy - without) / quiet)])
         finally:
             process.end()
     admin.close()
 
 
-def _rate(name: str, count: float) -> Figure:
-    return Figure(name, count / QUIET_SECONDS / len(NAMES), "1/s", Goal("<=", 0.2))
+def _rate(name: str, rate: float) -> Figure:
+    return Figure(name, rate / len(NAMES), "1/s", Goal("<=", 0.2))
 
 
-def count_lives(admin: Client, folder: Path) -> float:
-    """Of LIVES volumes that are made, attached, detached and deleted, and of what is said of them later."""
+def count_lives(admin: Client, folder: Path, seconds: float) -> float:
+    """Of LIVES volumes that are made, attached, detached and deleted, and of what is said of them later.
+
+    All in so many seconds, or in more if those do not suffice.
+    """
     before, begun = count_requests(admin), CLOCK.now()
     with grpc.insecure_channel(f"unix:{folder}/csi.sock") as channel:
         stub = csi_pb2_grpc.ControllerStub(channel)
@@ -103,7 +109,7 @@ def count_lives(admin: Client, folder: Path) -> float:
             volume_id = CALLS["create"](stub, f"life-{number}", "")
             for call in ("publish", "unpublish", "delete"):
                 CALLS[call](stub, volume_id, NAMES[0])
-    CLOCK.sleep(max(0.0, LIVES_SECONDS - (CLOCK.now() - begun)))
+    CLOCK.sleep(max(0.0, seconds - (CLOCK.now() - begun)))
     return count_requests(admin) - before - 1
 
 
@@ -114,7 +120,7 @@ def wait(condition: object, what: str, timeout: float = 120.0) -> None:
 @contextmanager
 def serving(machines: Machines, authority: CertificateAuthority) -> Iterator[None]:
     """Agents on ports of this machine, and what Kubernetes knows of them."""
-    machines.fakes.name = CLUSTER
+    machines.fakes.name = authority.cluster_id
     with ExitStack() as stack:
         for name in NAMES:
             fake = FakeNode(name=name, cluster=machines.fakes, disk_bytes=20_000 * GIB, watch_poll=1.0)
@@ -131,20 +137,20 @@ def start(folder: Path, plane: ControlPlane) -> Process:
     words = (
         "--endpoint",
         f"unix://{folder}/csi.sock",
-        "--certs",
-        str(folder / "pki"),
         "--web",
         "127.0.0.1:0",
+        "--webhook-port",
+        "0",
         "--claims",
         "Always",
     )
     return Process(folder / "log", "csi.cluster.main", "run", *words)
 
 
-def fill(plane: ControlPlane, fakes: FakeCluster, volumes: int, attached: int) -> None:
+def fill(plane: ControlPlane, cluster: str, fakes: FakeCluster, volumes: int, attached: int) -> None:
     """By a control plane in this process; what is recorded is on the nodes, too."""
     client = Client(read_kubeconfig(plane.admin_kubeconfig))
-    store = KubernetesStore(client, CLUSTER, CLOCK, "trilith")
+    store = KubernetesStore(client, cluster, CLOCK, NAMESPACE)
     control = build_control(store, fakes.connect, CLOCK)
     made = [add(control, fakes, number) for number in range(volumes)]
     for volume_id in made[:attached]:
