@@ -81,8 +81,8 @@ class Guards:
         for node, each in wanted.items():
             known = budgets.get(node)
             self._keep_budget(each, known)
-            if node not in alive and (each.waits or not _was_let_go(known)):
-                self._make_guard(each)
+            if known is not None and node not in alive and (each.waits or not _was_let_go(known)):
+                self._make_guard(each, known)
 
     def _read_anew(self, ground: Ground, nodes: Collection[str]) -> Ground:
         """Volumes there as they are now, before anybody is let go: lists of records may be behind."""
@@ -107,11 +107,11 @@ class Guards:
                 "node %s may %s", wanted.machine.name, (wanted.waits and f"not go: {wanted.waits}") or "go"
             )
 
-    def _make_guard(self, wanted: Wanted) -> None:
+    def _make_guard(self, wanted: Wanted, budget: Budget) -> None:
         now = self._clock.now()
         if wanted.agent is not None and now - self._made.get(wanted.machine.name, NEVER) >= AGAIN_SECONDS:
             self._made[wanted.machine.name] = now
-            self._make(self._pods, make_guard(wanted.machine, wanted.agent))
+            self._make(self._pods, make_guard(wanted.machine, wanted.agent, budget))
 
     def _make(self, path: str, new: Json) -> None:
         with suppress(AlreadyExists):  # the watch will tell, or it is on its way out
@@ -174,7 +174,10 @@ def make_budget(wanted: Wanted) -> Json:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": {**_metadata(wanted.machine), "annotations": {WAITS: wanted.waits[:LONGEST]}},
+        "metadata": {
+            **_metadata(wanted.machine, _refer("v1", "Node", wanted.machine.name, wanted.machine.uid)),
+            "annotations": {WAITS: wanted.waits[:LONGEST]},
+        },
         "spec": {
             "minAvailable": _least(wanted),
             "selector": {"matchLabels": {GUARD: to_segment(wanted.machine.name)}},
@@ -182,19 +185,23 @@ def make_budget(wanted: Wanted) -> Json:
     }
 
 
-def make_guard(machine: Machine, agent: AgentPod) -> Json:
-    """Its Node controls it: a drain evicts what has a controller without being asked twice."""
+def make_guard(machine: Machine, agent: AgentPod, budget: Budget) -> Json:
+    """Its budget controls it: a drain evicts what has a controller without being asked twice.
+
+    Karpenter drains past pods that a Node controls, and past those that tolerate its NoSchedule taint
+    (karpenter, pkg/utils/pod/scheduling.go, IsDrainable). Who has a node is bound by no such taint.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            **_metadata(machine),
+            **_metadata(machine, _refer("policy/v1", "PodDisruptionBudget", budget.name, budget.uid)),
             "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
         },
         "spec": {
             "nodeName": machine.name,
             "imagePullSecrets": [{"name": name} for name in agent.pull_secrets],
-            "tolerations": [{"operator": "Exists"}],
+            "tolerations": [{"operator": "Exists", "effect": "NoExecute"}],
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -227,13 +234,10 @@ def _make_container(image: str) -> Json:
     }
 
 
-def _metadata(machine: Machine) -> Json:
-    owner = {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "name": machine.name,
-        "uid": machine.uid,
-        "controller": True,
-    }
+def _refer(version: str, kind: str, name: str, uid: str) -> Json:
+    return {"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": True}
+
+
+def _metadata(machine: Machine, owner: Json) -> Json:
     labels = {**MANAGED_BY, GUARD: to_segment(machine.name)}
     return {"name": guard_name(machine.name), "labels": labels, "ownerReferences": [owner]}

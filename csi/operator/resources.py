@@ -84,7 +84,7 @@ class AgentPod:
 
 @dataclass(frozen=True, slots=True)
 class GuardPod:
-    """A pod that a drain has to wait for; `ended` when it does so no more."""
+    """A pod that a drain has to wait for; `ended` when it does so no more, or not every drain does."""
 
     name: str
     node: str
@@ -99,6 +99,7 @@ class Budget:
     node: str
     least: int
     waits: str
+    uid: str = ""
 
 
 def parse_storage_pool(found: Json) -> StoragePool:
@@ -143,9 +144,14 @@ def parse_pod(found: Json) -> AgentPod | GuardPod | None:
     metadata, spec = found["metadata"], found["spec"]
     if GUARD in (metadata.get("labels") or {}):
         phase = (found.get("status") or {}).get("phase", "")
-        ended = "deletionTimestamp" in metadata or phase in {"Failed", "Succeeded"}
-        return GuardPod(metadata["name"], spec.get("nodeName", ""), ended)
+        over = "deletionTimestamp" in metadata or phase in {"Failed", "Succeeded"}
+        return GuardPod(metadata["name"], spec.get("nodeName", ""), over or _is_of_a_node(metadata))
     return parse_agent_pod(found)
+
+
+def _is_of_a_node(metadata: Json) -> bool:
+    """As an earlier release made guards: Karpenter takes such pods for static ones, and drains past them."""
+    return any(owner["kind"] == "Node" for owner in metadata.get("ownerReferences") or ())
 
 
 def parse_budget(found: Json) -> Budget:
@@ -155,7 +161,8 @@ def parse_budget(found: Json) -> Budget:
     node = next((owner["name"] for owner in owners if owner["kind"] == "Node" and ours), "")
     least = (found.get("spec") or {}).get("minAvailable")
     waits = (metadata.get("annotations") or {}).get(WAITS, "")
-    return Budget(metadata["name"], node, least if isinstance(least, int) else -1, waits)
+    uid = metadata.get("uid", "")
+    return Budget(metadata["name"], node, least if isinstance(least, int) else -1, waits, uid)
 
 
 def parse_agent_pod(found: Json) -> AgentPod | None:

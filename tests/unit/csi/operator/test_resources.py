@@ -57,6 +57,8 @@ def test_a_guard_that_has_ended_guards_nothing() -> None:
     assert parse_pod(pod(metadata=metadata, status={"phase": "Failed"})) == GuardPod("g", "a", ended=True)
     going = {**metadata, "deletionTimestamp": "2026-01-01T00:00:00Z"}
     assert parse_pod(pod(metadata=going)) == GuardPod("g", "a", ended=True)
+    static = {**metadata, "ownerReferences": [{"kind": "Node", "name": "a"}]}
+    assert parse_pod(pod(metadata=static)) == GuardPod("g", "a", ended=True)
 
 
 def test_a_budget_of_another_is_nobodys() -> None:

@@ -1,0 +1,30 @@
+"""A guard is a pod that every drain evicts, and that nothing else takes away."""
+
+from csi.operator.guards import make_guard
+from csi.operator.resources import AgentPod, Budget
+from replication.kubernetes.access import Json
+from tests.unit.csi.operator.values import machine
+
+AGENT = AgentPod("a", "10.0.0.1:7443", "10.0.0.1", "trilith:1")
+KARPENTERS = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}
+
+
+def guard() -> Json:
+    return make_guard(machine("a"), AGENT, Budget("trilith-guard-a", "a", 1, "", "uid-b"))
+
+
+def test_karpenter_does_not_take_it_for_a_static_pod() -> None:
+    (owner,) = guard()["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == ("PodDisruptionBudget", "uid-b", True)
+
+
+def test_a_drain_that_taints_evicts_it_and_a_taint_alone_does_not() -> None:
+    tolerations = guard()["spec"]["tolerations"]
+    assert not tolerates(tolerations, KARPENTERS)
+    assert tolerates(tolerations, {"key": "anything", "effect": "NoExecute"})
+
+
+def tolerates(tolerations: list[Json], taint: Json) -> bool:
+    """As Kubernetes' Toleration.ToleratesTaint does, as far as it goes without keys."""
+    assert all(each["operator"] == "Exists" and "key" not in each for each in tolerations)
+    return any(each.get("effect") in {None, taint["effect"]} for each in tolerations)
