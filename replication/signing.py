@@ -11,6 +11,17 @@ from replication.clock import Clock
 from replication.errors import InvalidRequest
 from replication.pki import Holder, make_key, parse_holder, to_pem
 
+_ODD = (
+    ValueError,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+)
+"""All that cryptography says of a request that is none, or of a kind that it does not know: whoever may ask
+must not be able to end who answers."""
+
 RENEW_AFTER = 2 / 3
 """Of a certificate's time: what is left is for whoever has to sign to come back."""
 
@@ -38,7 +49,7 @@ def parse_request(pem: bytes) -> Asked:
         request = x509.load_pem_x509_csr(pem)
         key, valid = request.public_key(), request.is_signature_valid
         names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound, UnsupportedAlgorithm, InvalidSignature) as error:
+    except _ODD as error:
         raise InvalidRequest(f"not a request for a certificate of a holder: {error!r}") from error
     if not valid:
         raise InvalidRequest("the request is not signed by the key that it holds")

@@ -32,6 +32,7 @@ from tests.contract.pretender import FACTS, Pretender
 from tests.kubernetes.conftest import ACCOUNT, NAMESPACE
 from tests.kubernetes.patience import CLOCK, SECONDS, patiently
 from tests.kubernetes.pods import PodsOfNodes
+from tests.unit.test_signing import build_odd
 
 PLACES = Places(NAMESPACE)
 DAY = 86400.0
@@ -166,6 +167,19 @@ def test_an_agent_cannot_become_a_controller(pods: PodsOfNodes, admin: Client) -
     node = pods.connect("m1")
     name = ask(node, Holder(Role.CONTROL, "m1"))
     assert "asked for control:m1" in wait_for_condition(admin, name, "Denied")
+    node.close()
+
+
+@pytest.mark.usefixtures("keeper")
+def test_a_request_that_nobody_understands_ends_no_controller(
+    pods: PodsOfNodes, admin: Client, asker: MakeAsker
+) -> None:
+    """With a name that the API server passes over, and that our parser does not know: an x400Address."""
+    node = pods.connect("m1")
+    odd = make_object(Holder(Role.NODE, "m1"), build_odd("3002a300"))
+    name = str(node.create(REQUESTS, odd)["metadata"]["name"])
+    assert "not a request" in wait_for_condition(admin, name, "Denied")
+    assert asker("m2").ensure()
     node.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from replication.errors import InvalidRequest, Unauthenticated
 from replication.pki import CertificateAuthority, Holder, Identity, Role, check_identity, holder_of
@@ -32,6 +32,13 @@ def build(
     return builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(PEM)
 
 
+def build_odd(name: str) -> bytes:
+    """With a subject alternative name of these bytes, which no builder makes and every API server takes."""
+    extension = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex(name))
+    builder = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(extension, critical=False)
+    return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(PEM)
+
+
 def test_the_key_stays_where_it_was_made(authority: CertificateAuthority) -> None:
     key, request = make_request(M1)
     asked = parse_request(request)
@@ -46,6 +53,9 @@ def test_the_key_stays_where_it_was_made(authority: CertificateAuthority) -> Non
     [
         (b"junk", "not a request"),
         (build(), "not a request"),
+        (build_odd("3002a300"), "not a request"),  # an x400Address
+        (build_odd("3002a500"), "not a request"),  # an ediPartyName
+        (build_odd("30048202fffe"), "not a request"),  # not ASCII
         (build(x509.DNSName("m1.node.trilith"), x509.DNSName("m2.node.trilith")), "2 names"),
         (
             build(
