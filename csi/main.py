@@ -20,6 +20,7 @@ from replication.errors import TrilithError
 from replication.identities import FolderIdentity
 from replication.logs import start_logging
 from replication.model import Node
+from replication.threads import end_with_any_thread
 
 if TYPE_CHECKING:
     from csi.certificates.asking import Asker
@@ -133,6 +134,7 @@ def node(endpoint: str, agent: str, certs: Path, name: str, *, renew: bool) -> N
     where = parse_endpoint(endpoint)
     identity = FolderIdentity(certs)
     if renew:
+        end_with_any_thread()  # a plugin that does not renew looks well until its certificate is over
         asker = _make_asker(name, certs)
         threading.Thread(target=asker.run, args=(threading.Event(),), name="renewal", daemon=True).start()
     with NodeClient(Node(name, agent, data_address=""), identity) as client:

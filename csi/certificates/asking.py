@@ -54,11 +54,11 @@ class Asker:
         return False
 
     def run(self, stop: threading.Event) -> None:
-        """Renew it in time. Not all nodes at once."""
+        """Renew it in time. Not all nodes at once. A folder that takes nothing now may do so next time."""
         while not stop.wait(RENEWAL_LOOK * random.uniform(0.8, 1.2)):  # noqa: S311 - to spread load
             try:
                 self.ensure()
-            except TrilithError as error:
+            except (TrilithError, OSError) as error:
                 log.warning("the certificate of %s is not looked after: %s", self._holder, error)
 
     def ensure(self) -> bool:
