@@ -61,6 +61,18 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_name(setting: str, named:
         render(setting)
 
 
+def test_without_fail_over_a_node_that_was_given_up_can_still_be_taken_back() -> None:
+    rules = {setting: list_failover_rules(setting) for setting in ("true", "false")}
+    assert rules["true"]
+    assert rules["false"] == rules["true"]
+
+
+def list_failover_rules(enabled: str) -> list[Json]:
+    found = render(f"failover.enabled={enabled}")
+    roles = [each for each in found if each["metadata"]["name"] == "trilith-failover"]
+    return [role.get("rules") or role["subjects"] for role in roles]
+
+
 def test_every_image_is_pinned() -> None:
     images = {each["image"] for each in list_containers(render())}
     assert len(images) == 6
