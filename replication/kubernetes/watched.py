@@ -19,8 +19,10 @@ PAGE = 500
 WATCH_SECONDS = 300  # then the server ends it, and another begins where it ended
 SILENCE_SECONDS = 90.0  # bookmarks come every minute
 FIRST_SECONDS = 20.0  # for the first list
+GIVE_UP_SECONDS = 60.0  # without a watch, until it is not gone on with any more, but begun by a list
 STALE_SECONDS = 10.0  # without a watch, until nothing is said any more
-SHORTEST_WAIT, LONGEST_WAIT = 0.1, 5.0
+SHORTEST_WAIT, LONGEST_WAIT = 0.1, 5.0  # before another watch; doubled while they bring nothing
+GONE_KEPT = 1000  # deletions of ours: the server tells of each within seconds
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -74,8 +76,10 @@ class Watched(Generic[T]):
         self._stream: Stream | None = None
         self._entries: dict[str, Entry[T]] = {}
         self._ordered: Sequence[Entry[T]] | None = None
-        self._gone: set[str] = set()  # uids that we deleted, and whose end the server has not told yet
+        self._gone: dict[str, None] = {}  # uids that we deleted, and whose end the server may still tell
         self._version = ""  # what the next watch goes on from; empty: list first
+        self._newest = 0  # version that the server has told
+        self._heard = False  # anything, in this round
         self._listed = False
         self._trouble = f"{path}: not listed yet"
         self._lost: float | None = None  # since when the server is not watched; None: it is
@@ -107,7 +111,9 @@ class Watched(Generic[T]):
     def drop(self, name: str, uid: str) -> None:
         """We deleted it."""
         with self._changed:
-            self._gone.add(uid)
+            self._gone[uid] = None
+            if len(self._gone) > GONE_KEPT:
+                del self._gone[next(iter(self._gone))]
             self._forget(name, uid)
 
     def close(self) -> None:
@@ -134,16 +140,22 @@ class Watched(Generic[T]):
     def _follow(self) -> None:
         wait = SHORTEST_WAIT
         while not self._closed.is_set():
-            try:
-                self._list_and_watch()
-                wait = SHORTEST_WAIT
-            except Forgotten as error:
-                logger.info("%s: listed anew: %s", self._path, error)
-                self._version = ""
-            except TrilithError as error:
-                self._lose(error)
-                self._closed.wait(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
+            self._heard = False
+            self._follow_once()
+            wait = SHORTEST_WAIT if self._heard else wait
+            self._closed.wait(wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    def _follow_once(self) -> None:
+        """Until the watch ends."""
+        try:
+            self._list_and_watch()
+        except Forgotten as error:
+            logger.info("%s: listed anew: %s", self._path, error)
+            self._version = ""
+        except TrilithError as error:
+            lost = self._lose(error)
+            self._version = "" if self._clock.now() - lost >= GIVE_UP_SECONDS else self._version
 
     def _list_and_watch(self) -> None:
         if not self._version:
@@ -162,12 +174,14 @@ class Watched(Generic[T]):
                 for event in stream:
                     self._hear(event)
 
-    def _lose(self, error: TrilithError) -> None:
+    def _lose(self, error: TrilithError) -> float:
+        """Since when it is."""
         with self._changed:
             self._trouble, self._stream = f"{self._path}: not watched: {error}", None
             if self._lost is None and not self._closed.is_set():
                 self._lost = self._clock.now()
                 logger.warning("%s", self._trouble)
+            return self._clock.now() if self._lost is None else self._lost
 
     def _list(self) -> None:
         """All of it as of one moment, which is now: no resourceVersion is asked for."""
@@ -184,27 +198,34 @@ class Watched(Generic[T]):
         self._tell()
 
     def _take_list(self, found: Sequence[Json], version: str) -> None:
-        """What we wrote meanwhile is newer than the list."""
+        """What we wrote meanwhile is newer than the list. A restored server is of an earlier time."""
+        if int(version) < self._newest:
+            logger.warning("%s: the server was restored: what was known is dropped", self._path)
+            self._entries.clear()
+            self._ordered = None
         names = {_name(item["metadata"]) for item in found}
         for name, known in list(self._entries.items()):
             if name not in names and known.version <= int(version):
                 self._forget(name, known.uid)
-        self._gone &= {item["metadata"]["uid"] for item in found}
+        there = {item["metadata"]["uid"] for item in found}
+        self._gone = {uid: None for uid in self._gone if uid in there}
         for item in found:
             self._apply(item)
-        self._version, self._listed = version, True
+        self._version, self._newest, self._listed = version, int(version), True
 
     def _hear(self, event: Json) -> None:
         kind, item = event["type"], event["object"]
         if kind == "ERROR":
             raise_status(item)
+        self._heard = True
         with self._changed:
             if kind == "DELETED":
-                self._gone.discard(item["metadata"]["uid"])
+                self._gone.pop(item["metadata"]["uid"], None)
                 self._forget(_name(item["metadata"]), item["metadata"]["uid"])
             elif kind != "BOOKMARK":
                 self._apply(item)
             self._version = item["metadata"]["resourceVersion"]
+            self._newest = int(self._version)
         if kind != "BOOKMARK":
             self._tell()
 

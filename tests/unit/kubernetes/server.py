@@ -19,6 +19,7 @@ class FakeServer:
         self.items = list(items)
         self.version = version
         self.watched_from: list[str] = []
+        self.lists = 0
         self.trouble: TrilithError | None = None
         self._said: SimpleQueue[Json] = SimpleQueue()
 
@@ -33,6 +34,7 @@ class FakeServer:
 
     def get(self, _: str, **query: str) -> Json:
         start = int(query.get("continue", "0"))
+        self.lists += start == 0
         left = {"continue": str(start + 1)} if start + 1 < len(self.items) else {}
         return {
             "metadata": {"resourceVersion": str(self.version), **left},

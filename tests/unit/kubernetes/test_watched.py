@@ -7,7 +7,8 @@ import pytest
 from replication.clock import SystemClock, wait_until
 from replication.errors import DataLoss, Unavailable
 from replication.kubernetes.access import Json
-from replication.kubernetes.watched import STALE_SECONDS, Watched
+from replication.kubernetes.client import Forgotten
+from replication.kubernetes.watched import GIVE_UP_SECONDS, GONE_KEPT, STALE_SECONDS, Watched
 from tests.fakes.clock import HandClock
 from tests.unit.kubernetes.server import FakeServer, item
 
@@ -66,6 +67,45 @@ def test_what_the_server_has_forgotten_is_listed(server: FakeServer, watched: Wa
     server.say("ERROR", {"kind": "Status", "code": 410, "message": "too old"})
     wait_for(watched, ["three"])
     assert server.watched_from == ["10", "31"]
+
+
+def test_a_server_that_forgets_again_and_again_is_not_asked_all_the_time(
+    server: FakeServer, watched: Watched[str]
+) -> None:
+    clock = SystemClock()
+    began, server.trouble = clock.now(), Forgotten("too old")
+    assert words(watched) == ["one", "two"]
+    wait_until(lambda: server.lists >= 5, "listed five times", timeout=30, clock=clock)
+    assert clock.now() - began >= 0.1 + 0.2 + 0.4 + 0.8
+
+
+def test_what_a_server_refuses_to_go_on_from_is_listed_and_an_earlier_time_believed(
+    server: FakeServer, watched: Watched[str], clock: HandClock
+) -> None:
+    """As after etcd was restored: until then no watch can go on, and every version is lower."""
+    assert words(watched) == ["one", "two"]
+    watched.put(item("c", 12, "of a time that never was"))
+    server.say("MODIFIED", item("b", 14, "nor this"))
+    wait_for(watched, ["one", "nor this", "of a time that never was"])
+    server.items, server.version = [item("b", 2, "restored")], 4
+    server.trouble = Unavailable("Too large resource version: 14, current: 4 (504)")
+    server.end_watch()
+    wait_until(lambda: watched._lost is not None, "it is noticed", timeout=30, clock=SystemClock())
+    clock.sleep(GIVE_UP_SECONDS)
+    wait_until(lambda: server.lists >= 2, "listed anew", timeout=30, clock=SystemClock())
+    server.trouble = None
+    wait_until(lambda: watched._lost is None, "it is watched", timeout=30, clock=SystemClock())
+    wait_for(watched, ["restored"])
+
+
+def test_deletions_of_ours_are_not_remembered_for_ever(server: FakeServer, watched: Watched[str]) -> None:
+    assert words(watched) == ["one", "two"]
+    for number in range(GONE_KEPT + 5):
+        watched.drop(f"n{number}", f"uid-{number}")
+    assert len(watched._gone) == GONE_KEPT
+    server.say("ADDED", item("n9", 30, "late", uid=f"uid-{GONE_KEPT + 4}"))
+    server.say("ADDED", item("c", 31, "three"))
+    wait_for(watched, ["one", "two", "three"])
 
 
 def test_our_own_change_is_known_at_once_and_not_undone_by_older_news(
