@@ -15,6 +15,7 @@ from csi.removal.planning import (
     Step,
     make_plan,
 )
+from csi.topology import CLUSTER_KEY, NODE_KEY
 from replication.clock import Clock
 from replication.errors import FailedPrecondition, NotFound, TimedOut
 from replication.kubernetes.access import Json
@@ -25,6 +26,7 @@ GROUP = "trilith.io"
 _OURS = f"/apis/{GROUP}/v1alpha1"
 _VOLUMES, _POOL_RECORDS = f"{_OURS}/volumes", f"{_OURS}/poolrecords"
 _PERSISTENT = "/api/v1/persistentvolumes"
+_NODES = "/api/v1/nodes"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,20 @@ class Removal:
         for path in (self._places.secret, self._places.config_map):
             with suppress(NotFound):
                 self._client.delete(path)
+        for node in self._client.get(_NODES)["items"]:
+            self._unlabel(node["metadata"])
         log.info("everything is gone")
+
+    def _unlabel(self, node: Json) -> None:
+        """The kubelet never does, and registers no plugin of a cluster that is called otherwise there.
+
+        So a new installation would have no nodes (pkg/volume/csi/nodeinfomanager, updateTopologyLabels).
+        """
+        ours = {CLUSTER_KEY, NODE_KEY} & (node.get("labels") or {}).keys()
+        if ours:
+            steps = [{"op": "remove", "path": f"/metadata/labels/{_escape(key)}"} for key in sorted(ours)]
+            with suppress(NotFound):
+                self._client.patch(f"{_NODES}/{node['name']}", steps)
 
 
 def read_scene(client: Client) -> Scene:
@@ -99,6 +114,11 @@ def read_scene(client: Client) -> Scene:
         pools=tuple(_read_pool(each) for each in _list(client, f"{_OURS}/storagepools")),
         pool_records=tuple(each["metadata"]["name"] for each in _list(client, _POOL_RECORDS)),
     )
+
+
+def _escape(key: str) -> str:
+    """As a part of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _list(client: Client, path: str) -> list[Json]:

@@ -15,6 +15,7 @@ from csi.certificates.places import WEBHOOK_CONFIGURATIONS, Places
 from csi.main import main as trilith_csi
 from csi.removal.planning import DRIVER
 from csi.removal.removing import Removal
+from csi.topology import CLUSTER_KEY, NODE_KEY
 from hack.helm.chart import CHART, render, run_helm
 from hack.kubernetes.manifests import apply_documents
 from hack.kubernetes.plane import ControlPlane
@@ -31,6 +32,7 @@ NAMESPACE = "trilith"
 STORAGE_POOLS = f"/apis/trilith.io/v1alpha1/namespaces/{NAMESPACE}/storagepools"
 PERSISTENT = "/api/v1/persistentvolumes"
 CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
+NODES = "/api/v1/nodes"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:trilith-uninstall"
 RULES = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"}
@@ -172,6 +174,11 @@ def make_volume(admin: Client, store: KubernetesStore, policy: str = "Delete") -
     admin.create(PERSISTENT, {"metadata": {"name": "pvc-1"}, "spec": spec})
 
 
+def make_node(admin: Client, name: str, labels: dict[str, str]) -> None:
+    """As a kubelet leaves it that has registered a plugin."""
+    admin.create(NODES, {"kind": "Node", "metadata": {"name": name, "labels": labels}})
+
+
 def definitions(admin: Client) -> list[str]:
     found = [each["metadata"]["name"] for each in admin.get(DEFINITIONS)["items"]]
     return [name for name in found if name.endswith(".trilith.io")]
@@ -247,3 +254,20 @@ def test_a_retained_volume_is_let_go_when_everything_goes(
     others = Others(admin, store)
     removal("uninstall.removeEverything=true", everything=True, work=others.work)
     assert others.log == ["let go data", "deleted v1"]
+
+
+def test_nodes_are_not_called_after_a_cluster_that_is_gone(
+    admin: Client, store: KubernetesStore, removal: Callable[..., None]
+) -> None:
+    """A kubelet would register no plugin of the next one."""
+    labels = {"zone": "z1", CLUSTER_KEY: store.cluster(), NODE_KEY: "m1"}
+    make_node(admin, "m1", labels)
+    make_node(admin, "m2", {"zone": "z2"})
+    removal()
+    assert labels.items() <= admin.get(f"{NODES}/m1")["metadata"]["labels"].items()
+    removal("uninstall.removeEverything=true", everything=True)
+    found = {each["metadata"]["name"]: each["metadata"]["labels"] for each in admin.get(NODES)["items"]}
+    assert {name: set(labels) & {"zone", CLUSTER_KEY, NODE_KEY} for name, labels in found.items()} == {
+        "m1": {"zone"},
+        "m2": {"zone"},
+    }
