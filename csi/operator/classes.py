@@ -44,12 +44,16 @@ def make_storage_class(pool: StoragePool) -> Json:
     }
 
 
+def attributes_name(pool: str, tier: str) -> str:
+    return f"{class_name(pool)}-{tier}"
+
+
 def make_attributes_classes(pool: StoragePool) -> list[Json]:
     return [
         {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "VolumeAttributesClass",
-            "metadata": _metadata(f"{class_name(pool.name)}-{tier}", pool.name),
+            "metadata": _metadata(attributes_name(pool.name, tier), pool.name),
             "driverName": DRIVER,
             "parameters": {"tier": tier},
         }
@@ -62,9 +66,16 @@ def _metadata(name: str, pool: str) -> Json:
 
 
 def is_ours(found: Json) -> bool:
-    """Whether it is a class that we made, or that somebody made for us under a name of ours."""
-    labels = found["metadata"].get("labels") or {}
-    return DRIVER in {found.get("provisioner"), found.get("driverName")} and POOL_LABEL in labels
+    """Whether it is a class that we made, or that somebody made for us under a name of ours.
+
+    Not by labels alone: a user's own class is often a copy of one of these, under another name.
+    """
+    pool = (found["metadata"].get("labels") or {}).get(POOL_LABEL, "")
+    if "provisioner" in found:
+        driver, names = found["provisioner"], {class_name(pool)}
+    else:
+        driver, names = found.get("driverName"), {attributes_name(pool, tier) for tier in TIERS}
+    return driver == DRIVER and found["metadata"]["name"] in names
 
 
 def is_as_wanted(found: Json, wanted: Json) -> bool:

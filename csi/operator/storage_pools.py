@@ -83,8 +83,8 @@ class StoragePools:
             self._tell(pool, choice, record, rooms, foreign.get(pool.name, ""))
         for pool in pools:
             refusal = refused[pool.uid]
-            if pool.deleting:
-                self._give_back(pool, records.get(pool.name))
+            if pool.deleting:  # a record is of the pool in our namespace, whatever others are called
+                self._give_back(pool, records.get(pool.name) if pool.namespace == self._namespace else None)
             elif refusal is not None:
                 self._say(pool, refusal, {})
         self._statuses.keep((pool.path for pool in pools), "/apis/trilith.io/v1alpha1/namespaces/")

@@ -160,6 +160,18 @@ def test_classes_that_somebody_changes_are_put_right(
         wait_for(lambda: len(admin.get(CLASSES, labelSelector="trilith.io/pool=nvme")["items"]), 1)
 
 
+def test_a_copy_of_a_pools_class_is_left_alone(plane: ControlPlane, admin: Client, tmp_path: Path) -> None:
+    with cluster(plane, admin, ["m1"], tmp_path):
+        make_pool(admin, replicas=1)
+        wait_for_condition(admin, {"status": "True"})
+        made = admin.get(f"{CLASSES}/trilith-nvme")
+        admin.create(CLASSES, {**made, "metadata": {"name": "own", "labels": made["metadata"]["labels"]}})
+        make_pool(admin, "later", replicas=1, nodeSelector={"no": "node"})
+        wait_for(lambda: names(admin, CLASSES), ["own", "trilith-later", "trilith-nvme"])
+        admin.delete(f"{POOLS}/nvme")
+        wait_for(lambda: names(admin, CLASSES), ["own", "trilith-later"])
+
+
 def test_too_few_nodes_are_told_in_a_condition_and_an_event_until_more_come(
     plane: ControlPlane, admin: Client, tmp_path: Path
 ) -> None:
@@ -234,6 +246,8 @@ def test_a_pool_in_another_namespace_is_told_where_it_belongs(
         make_pool(admin, path=OTHERS, replicas=1)
         told = wait_for_condition(admin, {"status": "False", "reason": "OtherNamespace"}, path=OTHERS)
         assert told["message"].startswith("pools are in namespace trilith, where Trilith is")
+        finalizers = {"op": "add", "path": "/metadata/finalizers", "value": ["trilith.io/pool"]}
+        admin.patch(f"{OTHERS}/nvme", [finalizers])  # as a copy of the other's manifest has them
         admin.delete(f"{OTHERS}/nvme")
         wait_for(lambda: not names(admin, OTHERS), True)
         assert [pool.name for pool in replica.control.pools.list()] == ["nvme"]
