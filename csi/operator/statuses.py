@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from csi.operator.conditions import Condition, to_conditions
 from replication.clock import Clock
-from replication.errors import NotFound, TrilithError
+from replication.errors import InvalidRequest, NotFound, TrilithError
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 
@@ -107,6 +107,9 @@ class Statuses:
             self._client.patch(f"{path}/status", [{"op": "add", "path": "/status", "value": status}])
         except NotFound:
             self._end(path, {})  # made later, or gone
+        except InvalidRequest as error:  # for good: what comes after it must not wait
+            logger.warning("%s: its status is refused: %s", path, error)
+            self._end(path, None)
         except TrilithError as error:
             logger.warning("%s: its status is not written: %s", path, error)
             self._end(path, None, status)

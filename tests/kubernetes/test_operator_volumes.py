@@ -128,6 +128,13 @@ def test_what_was_there_before_is_not_written_again(statuses: Statuses, admin: C
     assert later.flush(0.0)
 
 
+def test_a_status_that_the_server_refuses_is_in_nobodys_way(statuses: Statuses, admin: Client) -> None:
+    statuses.offer(path(0), {"health": "Splendid"}, [USABLE])
+    statuses.offer(path(1), {"health": "Healthy"}, [USABLE], urgent=False)
+    assert statuses.flush(30.0)
+    assert [health_of(admin, f"v{number}") for number in (0, 1)] == ["", "Healthy"]
+
+
 def test_a_volume_that_has_gone_is_let_go(statuses: Statuses, store: KubernetesStore) -> None:
     store.remove_volume("v1", 1)
     statuses.offer(path(1), {"health": "Healthy"}, [USABLE])
