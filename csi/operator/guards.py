@@ -200,6 +200,7 @@ def make_guard(machine: Machine, agent: AgentPod, budget: Budget) -> Json:
         },
         "spec": {
             "nodeName": machine.name,
+            "priorityClassName": agent.priority_class,  # else a node that is full of pods has no guard
             "imagePullSecrets": [{"name": name} for name in agent.pull_secrets],
             "tolerations": [{"operator": "Exists", "effect": "NoExecute"}],
             "terminationGracePeriodSeconds": 0,

@@ -80,6 +80,7 @@ class AgentPod:
     data_address: str
     image: str
     pull_secrets: tuple[str, ...] = ()
+    priority_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,8 @@ def parse_agent_pod(found: Json) -> AgentPod | None:
     ip = _find_ipv4(found.get("status") or {})
     port = _find_port(container.get("ports") or ())
     secrets = tuple(each["name"] for each in spec.get("imagePullSecrets") or ())
-    return AgentPod(spec["nodeName"], f"{ip}:{port}" if ip else "", ip, container["image"], secrets)
+    address, priority = f"{ip}:{port}" if ip else "", spec.get("priorityClassName", "")
+    return AgentPod(spec["nodeName"], address, ip, container["image"], secrets, priority)
 
 
 def parse_object(found: Json) -> Json:

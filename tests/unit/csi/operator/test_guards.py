@@ -5,7 +5,7 @@ from csi.operator.resources import AgentPod, Budget
 from replication.kubernetes.access import Json
 from tests.unit.csi.operator.values import machine
 
-AGENT = AgentPod("a", "10.0.0.1:7443", "10.0.0.1", "trilith:1")
+AGENT = AgentPod("a", "10.0.0.1:7443", "10.0.0.1", "trilith:1", ("key",), "system-node-critical")
 KARPENTERS = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}
 
 
@@ -22,6 +22,12 @@ def test_a_drain_that_taints_evicts_it_and_a_taint_alone_does_not() -> None:
     tolerations = guard()["spec"]["tolerations"]
     assert not tolerates(tolerations, KARPENTERS)
     assert tolerates(tolerations, {"key": "anything", "effect": "NoExecute"})
+
+
+def test_it_is_as_needed_on_its_node_as_the_agent() -> None:
+    """A kubelet that has no room for one more pod makes some, and takes none such for want of memory."""
+    assert guard()["spec"]["priorityClassName"] == "system-node-critical"
+    assert guard()["spec"]["imagePullSecrets"] == [{"name": "key"}]
 
 
 def tolerates(tolerations: list[Json], taint: Json) -> bool:
