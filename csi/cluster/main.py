@@ -115,6 +115,7 @@ def _run(options: Options, webhook_port: int) -> None:
     if keeper is None:
         return
     store = KubernetesStore(client, keeper.cluster_id, clock, options.namespace)
+    require_home(store.namespace, options.namespace)
     control = build_control(store, partial(connect, keeper.read_control), clock)
     asked = AdmissionOptions(options.namespace, options.claims, (ANYWHERE, webhook_port))
     try:
@@ -126,6 +127,16 @@ def _run(options: Options, webhook_port: int) -> None:
     log.info("cluster %s: serving, web at port %d", keeper.cluster_id, controller.web.port)
     controller.run(stop)
     store.close()
+
+
+def require_home(locks: str, namespace: str) -> None:
+    """FailedPrecondition where another installation left its records: we may not use its locks."""
+    if locks != namespace:
+        raise FailedPrecondition(
+            f"the records in Kubernetes are of an installation in namespace {locks}, where their locks are, "
+            f"and this one is in {namespace}: install Trilith in {locks} to go on with them, or remove it "
+            f"there with uninstall.removeEverything=true"
+        )
 
 
 if __name__ == "__main__":

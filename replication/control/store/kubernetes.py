@@ -65,14 +65,14 @@ class KubernetesStore:
         """`namespace` is for locks, if nobody has chosen one before."""
         self._client = client
         self._cluster = cluster
-        lock_namespace = ensure_cluster(client, cluster, namespace)
+        self.namespace = ensure_cluster(client, cluster, namespace)  # of the locks
         self._volumes = Watched(client, VOLUMES, parse_volume, clock)
         self._ordered: tuple[Sequence[Entry[Versioned]], tuple[Versioned, ...]] = ((), ())
         self._nodes = NamedObjects(client, NODES, clock)
         self._pools = NamedObjects(client, POOLS, clock)
         self._cordons = NamedObjects(client, CORDONS, clock)
         self._settings = NamedObjects(client, SETTINGS, clock)
-        self._locks = LeaseLocks(client, lock_namespace, clock, lock_seconds)
+        self._locks = LeaseLocks(client, self.namespace, clock, lock_seconds)
         self._events = EventLog(client, self._refer, clock)
 
     def cluster(self) -> str:
