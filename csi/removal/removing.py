@@ -17,7 +17,14 @@ from csi.removal.planning import (
 )
 from csi.topology import CLUSTER_KEY, NODE_KEY
 from replication.clock import Clock
-from replication.errors import FailedPrecondition, NotFound, TimedOut
+from replication.errors import (
+    Conflict,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    TimedOut,
+    Unavailable,
+)
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 
@@ -44,13 +51,27 @@ class Removal:
     def run(self, *, everything: bool, timeout: float) -> None:
         """FailedPrecondition while there are volumes that are to stay; TimedOut, with what is left."""
         deadline = self._clock.now() + timeout
-        while (plan := self._look(everything=everything)).steps or plan.waits:
+        while left := self._advance(everything=everything):
             if self._clock.now() >= deadline:
-                raise TimedOut(f"not within {timeout:g} s: {'; '.join(plan.waits)}")
-            self._go_on(plan)
+                raise TimedOut(f"not within {timeout:g} s: {left}")
             self._clock.sleep(INTERVAL)
-        if everything:
-            self._forget()
+        log.info("everything is gone" if everything else "disks are given back")
+
+    def _advance(self, *, everything: bool) -> str:
+        """What is left to do; empty when nothing is. What is refused now is tried again at the next look.
+
+        As by a server that restarts, or by admission while its list of volumes is behind: helm takes a
+        release whose hook has failed for uninstalling, and that takes hands to mend.
+        """
+        try:
+            plan = self._look(everything=everything)
+            self._go_on(plan)
+            if everything and not plan.steps and not plan.waits:
+                self._forget()
+        except (Conflict, InvalidRequest, Unavailable) as error:
+            self._tell(str(error))
+            return str(error)
+        return "; ".join(plan.waits or map(str, plan.steps))
 
     def _look(self, *, everything: bool) -> Plan:
         plan = make_plan(read_scene(self._client), everything=everything)
@@ -59,14 +80,17 @@ class Removal:
         return plan
 
     def _go_on(self, plan: Plan) -> None:
-        """What is refused now is tried again at the next look."""
         for wait in plan.waits:
-            if wait not in self._told:
-                log.info("waiting: %s", wait)
-                self._told.add(wait)
+            self._tell(wait)
         for step in plan.steps:
             with suppress(NotFound):
                 self._take(step)
+
+    def _tell(self, wait: str) -> None:
+        """Once."""
+        if wait not in self._told:
+            log.info("waiting: %s", wait)
+            self._told.add(wait)
 
     def _take(self, step: Step) -> None:
         log.info("%s", step)
@@ -84,13 +108,13 @@ class Removal:
         """Records and their kinds, and the authority: a new installation is another cluster."""
         for definition in self._client.get(_DEFINITIONS)["items"]:
             if definition["spec"]["group"] == GROUP:
-                self._client.delete(f"{_DEFINITIONS}/{definition['metadata']['name']}")
+                with suppress(NotFound):
+                    self._client.delete(f"{_DEFINITIONS}/{definition['metadata']['name']}")
         for path in (self._places.secret, self._places.config_map):
             with suppress(NotFound):
                 self._client.delete(path)
         for node in self._client.get(_NODES)["items"]:
             self._unlabel(node["metadata"])
-        log.info("everything is gone")
 
     def _unlabel(self, node: Json) -> None:
         """The kubelet never does, and registers no plugin of a cluster that is called otherwise there.

@@ -22,8 +22,15 @@ from hack.kubernetes.plane import ControlPlane
 from replication.clock import SystemClock
 from replication.control.store.kubernetes import KubernetesStore
 from replication.control.store.resources import POOLS, VOLUMES
-from replication.errors import FailedPrecondition, NotFound, TimedOut
-from replication.kubernetes.access import Json, read_kubeconfig
+from replication.errors import (
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    TimedOut,
+    TrilithError,
+    Unavailable,
+)
+from replication.kubernetes.access import Access, Json, read_kubeconfig
 from replication.kubernetes.client import Client
 from replication.model import GIB, Phase, Pool, Replica, ReplicaState, Volume
 from tests.kubernetes.patience import CLOCK, patiently
@@ -149,6 +156,24 @@ class Others:
         self._admin.patch(path, [{"op": "remove", "path": "/metadata/finalizers"}])
 
 
+class Shaky(Client):
+    """Refuses the first question and the first deletion, as do a server that restarts, and a late list."""
+
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self.refusals: list[TrilithError] = [InvalidRequest("pool nvme holds volumes"), Unavailable("away")]
+
+    def get(self, path: str, **query: str) -> Json:
+        if len(self.refusals) == 2:
+            raise self.refusals.pop()
+        return super().get(path, **query)
+
+    def delete(self, path: str, *, grace_seconds: int | None = None, **preconditions: str) -> Json:
+        if self.refusals:
+            raise self.refusals.pop()
+        return super().delete(path, grace_seconds=grace_seconds, **preconditions)
+
+
 def make_pool(admin: Client, store: KubernetesStore) -> None:
     metadata = {"name": "nvme", "finalizers": ["trilith.io/pool"]}
     kind = {"apiVersion": "trilith.io/v1alpha1", "kind": "StoragePool"}
@@ -245,6 +270,17 @@ def test_without_volumes_pools_give_their_disks_back_and_records_stay(
     run_helm(["uninstall", "trilith", "--namespace", NAMESPACE, "--no-hooks"], own_plane.admin_kubeconfig)
     assert len(definitions(admin)) == len(list((CHART / "files/crds").iterdir()))
     assert admin.get(Places(NAMESPACE).secret)
+
+
+def test_what_is_refused_for_a_moment_is_tried_again(
+    own_plane: ControlPlane, admin: Client, store: KubernetesStore
+) -> None:
+    make_pool(admin, store)
+    others, client = Others(admin, store), Shaky(read_kubeconfig(own_plane.admin_kubeconfig))
+    Removal(client, NAMESPACE, Busy(others.work)).run(everything=False, timeout=60)
+    assert others.log == ["released nvme"]
+    assert client.refusals == []
+    client.close()
 
 
 def test_a_retained_volume_is_let_go_when_everything_goes(
