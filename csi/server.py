@@ -18,6 +18,10 @@ from replication.rpc.tls import bind, get_caller, new_server
 OWNER_ONLY = 0o177
 """The umask under which a socket is made, so that it never has more than 0600."""
 
+CALLS = 128
+"""At once on a socket, more than all sidecars have workers (the chart says how many): what attaches and
+detaches, or asks whether we live, must not wait until volumes are made on nodes that do not answer."""
+
 Register = Callable[[grpc.Server], None]
 
 
@@ -41,7 +45,7 @@ def serve(register: Register, endpoint: Endpoint, open_identity: Callable[[], So
 
 
 def _serve_unix(register: Register, path: Path) -> Server:
-    server = new_server(Edge(admit_everybody, to_status), Calls())
+    server = new_server(Edge(admit_everybody, to_status), Calls(), threads=CALLS)
     register(server)
     remove_stale_socket(path)
     before = os.umask(OWNER_ONLY)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from csi.server import CALLS
 from hack.helm.chart import lint, render
 from hack.kubernetes.manifests import path_of
 from hack.lab.errors import LabError
@@ -71,6 +72,24 @@ def list_failover_rules(enabled: str) -> list[Json]:
     found = render(f"failover.enabled={enabled}")
     roles = [each for each in found if each["metadata"]["name"] == "trilith-failover"]
     return [role.get("rules") or role["subjects"] for role in roles]
+
+
+def test_sidecars_leave_room_for_a_probe() -> None:
+    """Provisioner and resizer have two queues each, with as many workers for either."""
+    args = {
+        each["name"]: dict(split(arg) for arg in each.get("args", ())) for each in list_containers(render())
+    }
+    workers = (
+        2 * int(args["csi-provisioner"]["--worker-threads"])
+        + int(args["csi-attacher"]["--worker-threads"])
+        + 2 * int(args["csi-resizer"]["--workers"])
+    )
+    assert 50 < workers <= CALLS - 8
+
+
+def split(arg: str) -> tuple[str, str]:
+    name, _, value = arg.partition("=")
+    return name, value
 
 
 def test_every_image_is_pinned() -> None:

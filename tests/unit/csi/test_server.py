@@ -2,6 +2,7 @@
 
 import logging
 import stat
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from csi.calls import Calls
 from csi.controller import register_controller
 from csi.endpoint import TlsEndpoint, UnixEndpoint
+from csi.identity import Identity as IdentityService
 from csi.node import register_node
-from csi.server import Server, serve
+from csi.server import CALLS, Server, serve
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from replication.errors import FailedPrecondition, Unauthenticated
 from replication.pki import CertificateAuthority, Holder, Identity, Role
@@ -63,6 +65,37 @@ def test_a_socket_in_no_folder_is_refused(cluster: Cluster, tmp_path: Path) -> N
     register = partial(register_controller, cluster.control)
     with pytest.raises(FailedPrecondition, match="cannot listen"):
         serve(register, UnixEndpoint(tmp_path / "missing" / "csi.sock"), no_identity)
+
+
+class Stuck(csi_pb2_grpc.ControllerServicer):
+    """Makes no volume before it is told to."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    def CreateVolume(  # noqa: N802 (as the .proto has it)
+        self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
+    ) -> csi_pb2.CreateVolumeResponse:
+        self.entered.release()
+        self.go_on.wait()
+        return csi_pb2.CreateVolumeResponse()
+
+    def register(self, server: grpc.Server) -> None:
+        csi_pb2_grpc.add_ControllerServicer_to_server(self, server)
+        csi_pb2_grpc.add_IdentityServicer_to_server(IdentityService(lambda: True), server)
+
+
+def test_volumes_that_are_not_made_keep_nobody_waiting(tmp_path: Path) -> None:
+    """As many as the sidecars of the chart ask for at once: a probe is answered all the same."""
+    stuck = Stuck()
+    with serving(stuck.register, tmp_path / "csi.sock") as channel:
+        controller = csi_pb2_grpc.ControllerStub(channel)
+        calls = [controller.CreateVolume.future(create(name=f"v{number}")) for number in range(CALLS - 8)]
+        assert all(stuck.entered.acquire(timeout=30) for _ in calls)
+        assert csi_pb2_grpc.IdentityStub(channel).Probe(PROBE, timeout=10).ready.value
+        stuck.go_on.set()
+        assert all(call.result(timeout=30) is not None for call in calls)
 
 
 def test_the_control_plane_may_call_over_tls(server: Server, authority: CertificateAuthority) -> None:
