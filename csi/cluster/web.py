@@ -1,10 +1,14 @@
-"""Plain HTTP for Prometheus and for kubelet: /metrics, /healthz, /readyz. Nothing of it is secret."""
+"""Plain HTTP for Prometheus and for kubelet: /metrics, /healthz, /readyz. Nothing of it is secret.
+
+Whoever reaches the port may ask: so there are at most so many connections, and none is idle for long.
+"""
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -20,6 +24,8 @@ Check = Callable[[], str]
 
 TEXT = [("Content-Type", "text/plain; charset=utf-8")]
 LOOK = 0.5
+CONNECTIONS = 32
+IDLE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +59,30 @@ class Web:
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self._slots = threading.BoundedSemaphore(CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 (as its base)
+        if self._slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """Of one connection: it was cut, or said nothing."""
+        logger.debug("connection of %s ended: %s", client_address, sys.exception())
+
 
 class _Handler(WSGIRequestHandler):
+    timeout = IDLE_SECONDS
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its base's name)
         logger.debug(format, *args)
 
