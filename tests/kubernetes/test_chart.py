@@ -124,6 +124,16 @@ def test_controllers_are_nobody_and_nodes_hold_a_token_only_where_they_ask() -> 
     assert asking == ["identity", "csi"]
 
 
+def test_nodes_without_a_kernel_of_their_own_get_no_agent() -> None:
+    (spec,) = (each["spec"]["template"]["spec"] for each in render() if each["kind"] == "DaemonSet")
+    required = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = required["nodeSelectorTerms"]
+    assert {each["key"]: (each["operator"], each["values"]) for each in term["matchExpressions"]} == {
+        "type": ("NotIn", ["virtual-kubelet"]),
+        "eks.amazonaws.com/compute-type": ("NotIn", ["fargate"]),
+    }
+
+
 def test_how_long_a_node_may_be_away_is_the_installations_to_say() -> None:
     for settings, wanted in (((), "300"), (("controller.nodeGraceSeconds=45",), "45")):
         (controller,) = (each for each in list_containers(render(*settings)) if each["name"] == "controller")
