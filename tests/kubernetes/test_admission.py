@@ -195,6 +195,7 @@ def test_classes_of_others_and_sound_ones_pass(stand: Stand) -> None:
     ("name", "spec", "sentence"),
     [
         ("p" * 64, {}, "a pool's name is at most 63 characters long"),
+        ("fast.nvme", {}, "a pool's name has no '.'"),
         ("wrong", {"disks": {"include": ["nvme0n1"]}}, "name devices, as in /dev/disk/by-id/nvme-"),
         ("wrong", {"disks": {"include": ["/dev/a"], "exclude": ["/dev/a"]}}, "a disk is named twice"),
         ("wrong", {"nodeSelector": {"a b": "c"}}, "a key of nodeSelector is that of a label"),
