@@ -40,6 +40,5 @@ def read_texts() -> Iterator[tuple[str, str]]:
             yield str(path.relative_to(ROOT)), content.decode(errors="replace")
 
 
-@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text())

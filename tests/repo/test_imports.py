@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -96,6 +97,7 @@ MAY_BE_REACHED = {"replication.cli": {"replication.kernel", *LOOKING}}
 MODULES = list_modules()
 
 
+@cache
 def list_imports(name: str) -> set[str]:
     """The modules of ours that a module imports, wherever in its text it does."""
     return {target for target in _find_imports(parse(MODULES[name])) if is_under(target, set(PACKAGES))}
