@@ -13,6 +13,7 @@ import pytest
 from tests.mutants.listed import MUTANTS
 from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant, applied
 from tests.simulation.calm import weather
+from tests.simulation.explore import Atlas
 from tests.simulation.machines import Wrong
 from tests.simulation.runs import RUNS
 
@@ -75,11 +76,12 @@ def simulated() -> str:
 
 def enumerated() -> str:
     """What the enumeration finds, going deeper in all runs by turns; "" for nothing."""
+    atlas = Atlas()
     for short in (3, 2, 1, 0):
         for run in RUNS:
             depth = run.depth - short
             try:
-                found = run._replace(depth=depth).explore()
+                found = run._replace(depth=depth).explore(atlas)
             except LookupError:
                 return f"{ENUMERATION}: a story of its starts cannot happen any more"
             if found.broken:

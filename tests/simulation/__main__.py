@@ -7,6 +7,7 @@ import sys
 import time
 
 from tests.simulation.calm import weather
+from tests.simulation.explore import Atlas
 from tests.simulation.machines import Wrong
 from tests.simulation.runs import RUNS, describe
 
@@ -28,9 +29,10 @@ def main() -> int:
 
 def enumerate_all(deeper: int) -> bool:
     """Whether nothing is wrong."""
+    atlas = Atlas()
     for run in RUNS:
         begun = time.monotonic()
-        found = run.deeper(deeper).explore()
+        found = run.deeper(deeper).explore(atlas)
         print(describe(run, found, time.monotonic() - begun), flush=True)
         if found.broken:
             print(*found.story, *found.broken, sep="\n")

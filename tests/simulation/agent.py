@@ -5,8 +5,9 @@ the names of exports, the union of bitmaps. What it does to the kernel is done t
 what the real ones raise.
 """
 
+from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from replication.agent import attachment, flush, judge, names, release
 from replication.agent.members import Joint, Remote
@@ -22,6 +23,23 @@ _CHUNK = ((0, 0),)
 _LONG_AGO = 1000.0
 
 
+Decided = TypeVar("Decided", bound=Callable[..., object])
+_ASKED: list[Callable[[], None]] = []
+
+
+def asked_once(decide: Decided) -> Decided:
+    """What the product decides of the same values is the same, until `forget`."""
+    remembering = cache(decide)
+    _ASKED.append(remembering.cache_clear)
+    return cast("Decided", remembering)
+
+
+def forget() -> None:
+    """What was asked of the product once may have another answer now: it has been changed on purpose."""
+    for clear in _ASKED:
+        clear()
+
+
 def replica_id(replica: int) -> str:
     return f"r{replica}"
 
@@ -30,6 +48,7 @@ def number_of(replica: str) -> int:
     return int(replica[1:])
 
 
+@asked_once
 def make_link(replica: int, epoch: int, version: int, boot: int) -> Link:
     name = names.ExportName(VOLUME, replica_id(replica), epoch, version, f"{boot:08x}")
     return Link(epoch, version, boot, str(name))
@@ -163,7 +182,7 @@ def look(plant: Plant, array: Array) -> tuple[Plant, ArrayReport]:
     return kernel.with_array(plant, array, after), report
 
 
-@cache
+@asked_once
 def _judge(joined: bool, in_sync: bool, released: bool, failed: bool) -> MemberHealth:
     seen = judge.Observation(
         joined=joined, faulty=False, in_sync=in_sync, path_failed=failed, released=released
@@ -171,17 +190,11 @@ def _judge(joined: bool, in_sync: bool, released: bool, failed: bool) -> MemberH
     return judge.judge(seen)[0]
 
 
-@cache
+@asked_once
 def _covers(fresh: bool) -> bool:
     joint = _joint(0, Member(None))
     joint.flushed = _LONG_AGO if fresh else 0.0
     return flush.bitmap_covers(joint, _LONG_AGO)
-
-
-def forget() -> None:
-    """What was asked of the product once may have another answer now: it has been changed on purpose."""
-    _judge.cache_clear()
-    _covers.cache_clear()
 
 
 def confirm(plant: Plant, node: int, word: Confirmation) -> tuple[Plant, ArrayReport | None]:

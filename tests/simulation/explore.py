@@ -1,20 +1,57 @@
-"""Every interleaving, breadth first. Worlds that differ in names only are the same world.
+"""Every interleaving, breadth first. Worlds that differ in names only are the same world: plain.py.
 
-What has no meaning of its own is given the smallest numbers that keep its order: epochs, versions of the
-record, sequences of reports; the numbers that disks hold are taken again when nobody holds them any more. Of
-nodes that are alike only the first ever breaks (moves.unlike).
+The numbers that disks hold are taken again when nobody holds them any more. Of nodes that are alike only the
+first ever breaks (moves.unlike).
 """
 
 import gc
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from replication.model import ArrayReport, Volume
-from tests.simulation import agent
-from tests.simulation.kernel import Array, Disk, Link, Member
-from tests.simulation.moves import successors
+from tests.simulation.moves import KINDS, Kind, successors_of, take
+from tests.simulation.plain import plain
 from tests.simulation.world import World, violations
+
+Place = tuple[int, int, int]  # an atlas' number of a world, and how many faults and delays may still happen
+
+
+class Atlas:
+    """Worlds by number, and where each leads, found out once however many faults and delays may still happen.
+
+    Runs may share one, as long as nothing is changed in the product between them.
+    """
+
+    def __init__(self) -> None:
+        self.broken: list[tuple[str, ...]] = []  # what no world may break
+        self._worlds: list[World] = []
+        self._numbers: dict[World, int] = {}
+        self._ahead: dict[tuple[int, Kind], tuple[tuple[str, int], ...]] = {}
+
+    def place(self, world: World) -> Place:
+        return self._number(world), world.faults, world.delays
+
+    def leads_to(self, place: Place) -> Iterator[tuple[str, Place]]:
+        number, faults, delays = place
+        for kind in KINDS:
+            if kind.faults <= faults and kind.delays <= delays:
+                for name, after in self._look_ahead(number, kind):
+                    yield name, (after, faults - kind.faults, delays - kind.delays)
+
+    def _look_ahead(self, number: int, kind: Kind) -> tuple[tuple[str, int], ...]:
+        ahead = self._ahead.get((number, kind))
+        if ahead is None:
+            found = successors_of(kind, self._worlds[number])
+            ahead = self._ahead[number, kind] = tuple((name, self._number(after)) for name, after in found)
+        return ahead
+
+    def _number(self, world: World) -> int:
+        """With one fault and one delay left, every kind of move is there."""
+        world = plain(world._replace(faults=1, delays=1))
+        number = self._numbers.setdefault(world, len(self._worlds))
+        if number == len(self._worlds):
+            self._worlds.append(world)
+            self.broken.append(tuple(violations(world)))
+        return number
 
 
 class Found(NamedTuple):
@@ -27,32 +64,33 @@ class Found(NamedTuple):
     depth: int
 
 
-def explore(starts: Iterable[tuple[str, World]], depth: int, most: int = 10**9) -> Found:
+def explore(
+    starts: Iterable[tuple[str, World]], depth: int, most: int = 10**9, atlas: Atlas | None = None
+) -> Found:
     """To `depth` moves from each start, or until `most` worlds are known. Stops at the first violation."""
     gc.disable()  # worlds are values: nothing refers back, and walking through all of them costs a third
     try:
-        return _explore(starts, depth, most)
+        return _explore(atlas or Atlas(), starts, depth, most)
     finally:
         gc.enable()
 
 
-def _explore(starts: Iterable[tuple[str, World]], depth: int, most: int) -> Found:
-    frontier = {plain(world): (name,) for name, world in starts}
-    parents: dict[World, tuple[World | None, str]] = {w: (None, n[0]) for w, n in frontier.items()}
+def _explore(atlas: Atlas, starts: Iterable[tuple[str, World]], depth: int, most: int) -> Found:
+    frontier = {atlas.place(world): name for name, world in starts}
+    parents: dict[Place, tuple[Place | None, str]] = {place: (None, name) for place, name in frontier.items()}
     ahead = list(frontier)
     steps = 0
     for level in range(depth):
-        following: list[World] = []
-        for world in ahead:
-            for name, raw in successors(world):
+        following: list[Place] = []
+        for place in ahead:
+            for name, after in atlas.leads_to(place):
                 steps += 1
-                after = plain(raw)
                 if after in parents:
                     continue
-                parents[after] = (world, name)
-                broken = violations(after)
+                parents[after] = (place, name)
+                broken = atlas.broken[after[0]]
                 if broken:
-                    return Found(_story(parents, after), tuple(broken), len(parents), steps, level + 1)
+                    return Found(_story(parents, after), broken, len(parents), steps, level + 1)
                 following.append(after)
             if len(parents) >= most:
                 return Found((), (), len(parents), steps, level)
@@ -60,9 +98,9 @@ def _explore(starts: Iterable[tuple[str, World]], depth: int, most: int) -> Foun
     return Found((), (), len(parents), steps, depth)
 
 
-def _story(parents: dict[World, tuple[World | None, str]], world: World) -> tuple[str, ...]:
+def _story(parents: dict[Place, tuple[Place | None, str]], place: Place) -> tuple[str, ...]:
     names = []
-    before: World | None = world
+    before: Place | None = place
     while before is not None:
         before, name = parents[before]
         names.append(name)
@@ -72,172 +110,5 @@ def _story(parents: dict[World, tuple[World | None, str]], world: World) -> tupl
 def play(world: World, story: Iterable[str]) -> World:
     """Take moves by their names: the story that `explore` tells."""
     for name in story:
-        there = dict(successors(world))
-        if name not in there:
-            raise LookupError(f"{name!r} cannot happen; there are {', '.join(there)}")
-        world = plain(there[name])
+        world = plain(take(world, name))
     return world
-
-
-# The same world under plainer names
-
-
-def plain(world: World) -> World:
-    """Equal for worlds that behave alike."""
-    world = _without_the_dead(world)
-    epochs = _ranks(_epochs(world))
-    versions = _ranks(_versions(world))
-    if _is_plain(epochs) and _is_plain(versions) and not _has_sequences(world):
-        return world
-    return _renamed(world, lambda e: epochs[e], lambda v: versions[v])
-
-
-def _without_the_dead(world: World) -> World:
-    """Messages that nobody would heed are no part of the world."""
-    arrays = {(a.node, a.epoch) for a in world.plant.arrays}
-    asks = tuple(
-        None if ask is not None and ask.epoch < disk.epoch else ask
-        for ask, disk in zip(world.asks, world.plant.disks, strict=True)
-    )
-    words = tuple(pair for pair in world.words if (pair[0], pair[1].epoch) in arrays)
-    rejoin = world.rejoin
-    if rejoin is not None and (rejoin.node, rejoin.epoch) not in arrays:
-        rejoin = None
-    return world._replace(asks=asks, words=words, rejoin=rejoin)
-
-
-def _ranks(numbers: set[int]) -> dict[int, int]:
-    return {number: rank for rank, number in enumerate(sorted(numbers | {0}))}
-
-
-def _is_plain(ranks: dict[int, int]) -> bool:
-    return all(number == rank for number, rank in ranks.items())
-
-
-def _has_sequences(world: World) -> bool:
-    return any(array.sequence > 1 for array in world.plant.arrays)
-
-
-def _epochs(world: World) -> set[int]:
-    found = {world.record.epoch, *(a.epoch for a in world.plant.arrays)}
-    found |= {link.epoch for link in _links(world)} | {disk.epoch for disk in world.plant.disks}
-    found |= {ask.epoch for ask in world.asks if ask} | {word.epoch for _, word in world.words}
-    found |= {each.epoch for each in (world.operation, world.rejoin) if each}
-    found |= {world.mail[1].epoch} if world.mail else set()
-    return found | ({world.swaps[0].epoch, world.swaps[3].epoch} if world.swaps else set())
-
-
-def _versions(world: World) -> set[int]:
-    found = {world.version, *(a.version for a in world.plant.arrays)}
-    found |= {link.version for link in _links(world)} | {ask.version for ask in world.asks if ask}
-    found |= {word.record_version for _, word in world.words}
-    found |= {world.operation.version} if world.operation else set()
-    found |= {r.as_of for r in world.record.replicas}
-    found |= {world.rejoin.how.version} if world.rejoin else set()
-    found |= {world.mail[1].record_version} if world.mail else set()
-    if world.swaps:
-        found |= {world.swaps[1], world.swaps[3].record_version, *(r.as_of for r in world.swaps[0].replicas)}
-    return found
-
-
-def _links(world: World) -> Iterable[Link]:
-    for disk in world.plant.disks:
-        yield from disk.exports
-        if disk.queued is not None:
-            yield disk.queued[0]
-    for array in world.plant.arrays:
-        yield from (m.link for m in array.members if m is not None and m.link is not None)
-    if world.rejoin is not None and world.rejoin.how.link is not None:
-        yield world.rejoin.how.link
-    if world.operation is not None:
-        yield from (a.link for a in world.operation.answers if a.link is not None)
-
-
-Rename = Callable[[int], int]
-
-
-class _Renaming:
-    """One mapping of epochs, versions and sequences, over all values."""
-
-    def __init__(self, world: World, epoch: Rename, version: Rename) -> None:
-        self.epoch, self.version = epoch, version
-        self.quiet = not (world.words or world.mail or world.swaps)
-
-    def link(self, link: Link | None, replica: int) -> Link | None:
-        if link is None:
-            return None
-        return agent.make_link(replica, self.epoch(link.epoch), self.version(link.version), link.boot)
-
-    def record(self, record: Volume) -> Volume:
-        if any(r.as_of != self.version(r.as_of) for r in record.replicas):
-            renamed = tuple(replace(r, as_of=self.version(r.as_of)) for r in record.replicas)
-            record = replace(record, replicas=renamed)
-        same = self.epoch(record.epoch) == record.epoch
-        return record if same else replace(record, epoch=self.epoch(record.epoch))
-
-    def report(self, report: ArrayReport) -> ArrayReport:
-        version = self.version(report.record_version)
-        return replace(report, epoch=self.epoch(report.epoch), record_version=version)
-
-    def disk(self, disk: Disk, replica: int) -> Disk:
-        exports = tuple(e for each in disk.exports if (e := self.link(each, replica)) is not None)
-        queued = disk.queued
-        if queued is not None and (link := self.link(queued[0], replica)) is not None:
-            queued = (link, queued[1])
-        return disk._replace(epoch=self.epoch(disk.epoch), exports=exports, queued=queued)
-
-    def member(self, member: Member | None, replica: int) -> Member | None:
-        if member is None:
-            return None
-        suspected = min(1, member.suspected_in) if self.quiet else member.suspected_in
-        return member._replace(link=self.link(member.link, replica), suspected_in=suspected)
-
-    def array(self, array: Array) -> Array:
-        members = tuple(self.member(m, i) for i, m in enumerate(array.members))
-        quiet = 2 if any(_is_suspected(m) for m in members) else 1
-        return array._replace(
-            epoch=self.epoch(array.epoch),
-            version=self.version(array.version),
-            members=members,
-            sequence=quiet if self.quiet else array.sequence,
-        )
-
-
-def _is_suspected(member: Member | None) -> bool:
-    return member is not None and member.suspected_in > 0
-
-
-def _renamed(world: World, epoch: Rename, version: Rename) -> World:
-    to = _Renaming(world, epoch, version)
-    plant = world.plant._replace(
-        disks=tuple(to.disk(disk, i) for i, disk in enumerate(world.plant.disks)),
-        arrays=tuple(to.array(array) for array in world.plant.arrays),
-    )
-    record = to.record(world.record)
-    asks = tuple(a and a._replace(epoch=epoch(a.epoch), version=version(a.version)) for a in world.asks)
-    return _renamed_messages(
-        world._replace(plant=plant, record=record, version=version(world.version), asks=asks), to
-    )
-
-
-def _renamed_messages(world: World, to: _Renaming) -> World:
-    operation, rejoin, mail, swaps = world.operation, world.rejoin, world.mail, world.swaps
-    if operation is not None:
-        answers = tuple(a._replace(link=to.link(a.link, a.replica)) for a in operation.answers)
-        operation = operation._replace(
-            epoch=to.epoch(operation.epoch), version=to.version(operation.version), answers=answers
-        )
-    if rejoin is not None:
-        how = rejoin.how._replace(
-            link=to.link(rejoin.how.link, rejoin.replica), version=to.version(rejoin.how.version)
-        )
-        rejoin = rejoin._replace(epoch=to.epoch(rejoin.epoch), how=how)
-    if mail is not None:
-        mail = (mail[0], to.report(mail[1]))
-    if swaps is not None:
-        swaps = (to.record(swaps[0]), to.version(swaps[1]), swaps[2], to.report(swaps[3]))
-    words = tuple(
-        (node, replace(w, epoch=to.epoch(w.epoch), record_version=to.version(w.record_version)))
-        for node, w in world.words
-    )
-    return world._replace(operation=operation, rejoin=rejoin, mail=mail, swaps=swaps, words=words)

@@ -6,6 +6,7 @@ its messages may come twice, late or never. Faults are spent on what breaks; wha
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 from replication.control import rebuild
 from replication.errors import TrilithError
@@ -21,16 +22,52 @@ Move = tuple[str, Act]
 
 def successors(world: World) -> Iterator[tuple[str, World]]:
     """What happens, and the world after it."""
-    for name, act in _moves(world):
-        try:
-            after = act()
-        except TrilithError:
-            continue
-        if after is not None and after != world:
+    for kind in KINDS:
+        yield from successors_of(kind, world)
+
+
+def take(world: World, name: str) -> World:
+    """The world after the move of this name. LookupError when it cannot happen."""
+    for kind in KINDS:
+        for found, act in _affordable(kind, world):
+            if found == name and (after := _done(world, act)) is not None:
+                return after
+    there = ", ".join(found for found, _ in successors(world))
+    raise LookupError(f"{name!r} cannot happen; there are {there}")
+
+
+class Kind(NamedTuple):
+    """Moves that cost the same. They are of a world in which that is spent already."""
+
+    moves: Callable[[World], Iterator[Move]]
+    faults: int = 0
+    delays: int = 0
+
+
+def successors_of(kind: Kind, world: World) -> Iterator[tuple[str, World]]:
+    """Those of `successors` that cost this; none where it is more than is left."""
+    for name, act in _affordable(kind, world):
+        after = _done(world, act)
+        if after is not None:
             yield name, after
 
 
-def _moves(world: World) -> Iterator[Move]:
+def _affordable(kind: Kind, world: World) -> Iterator[Move]:
+    faults, delays = world.faults - kind.faults, world.delays - kind.delays
+    if faults >= 0 and delays >= 0:
+        yield from kind.moves(world._replace(faults=faults, delays=delays))
+
+
+def _done(world: World, act: Act) -> World | None:
+    """None when the product refuses it, or nothing comes of it."""
+    try:
+        after = act()
+    except TrilithError:
+        return None
+    return None if after == world else after
+
+
+def _ordinary(world: World) -> Iterator[Move]:
     for array in world.plant.arrays:
         yield from _of_kernel(world, array)
         yield from _of_agent(world, array)
@@ -38,10 +75,18 @@ def _moves(world: World) -> Iterator[Move]:
     if world.operation is None:
         yield from _of_control(world)
     else:
-        yield from _of_operation(world)
+        yield f"go on: {world.operation.stage}", partial(operations.step, world)
     yield from _mending(world)
-    if world.faults:
-        yield from _breaking(world._replace(faults=world.faults - 1))
+
+
+def _delaying(world: World) -> Iterator[Move]:
+    """A call that lets others act before it ends, or that comes once more."""
+    for array in world.plant.arrays:
+        yield from _of_slow_agent(world, array)
+    yield from _of_late_calls(world)
+    if world.operation is None:
+        for name, start in _operations():
+            yield f"begin to {name}", partial(start, world)
 
 
 def _of_kernel(world: World, array: Array) -> Iterator[Move]:
@@ -89,15 +134,17 @@ def _of_agent(world: World, array: Array) -> Iterator[Move]:
         yield f"tidy {where}", lambda: tidied
     yield f"look at {where}", partial(_look, world, array)
     yield f"report of {where}", partial(reports.round_trip, world, array)
-    if world.delays:
-        fewer = world._replace(delays=world.delays - 1)
-        yield f"a report of {where} leaves", partial(reports.send, fewer, array)
-        for i in kernel.taking(array):
-            if array.told and not array.held and i != array.node and array.bit:
-                slow = fewer._replace(plant=kernel.write(world.plant, array, slow=i))
-                yield f"write in {where}, r{i} is slow", partial(_same, slow)
     if reports.is_stale(world, array):
         yield f"abandon {where}", partial(_abandon, world, array)
+
+
+def _of_slow_agent(world: World, array: Array) -> Iterator[Move]:
+    where = f"epoch {array.epoch}"
+    yield f"a report of {where} leaves", partial(reports.send, world, array)
+    for i in kernel.taking(array):
+        if array.told and not array.held and i != array.node and array.bit:
+            slow = world._replace(plant=kernel.write(world.plant, array, slow=i))
+            yield f"write in {where}, r{i} is slow", partial(_same, slow)
 
 
 def _look(world: World, array: Array) -> World | None:
@@ -129,8 +176,6 @@ def _of_messages(world: World) -> Iterator[Move]:
     yield "the swap", partial(reports.record, world)
     for i in range(len(world.words)):
         yield f"confirmation {i} arrives", partial(reports.hear, world, i)
-    if world.delays:
-        yield from _of_late_calls(world._replace(delays=world.delays - 1))
 
 
 def _of_late_calls(world: World) -> Iterator[Move]:
@@ -143,34 +188,23 @@ def _of_late_calls(world: World) -> Iterator[Move]:
 
 
 def _of_control(world: World) -> Iterator[Move]:
-    """A new operation: done at once, or begun."""
-    starts: list[tuple[str, operations.Start]] = [
-        (f"attach to {NODES[node]}", partial(operations.begin_attach, node=node)) for node in CONSUMERS
-    ]
-    starts += [("detach", operations.begin_detach), ("rebuild", operations.begin_rebuild)]
-    starts += [("settle", operations.settle)]
-    for name, start in starts:
+    """A new operation, done at once."""
+    for name, start in _operations():
         yield name, partial(_at_once, world, start)
-        if world.delays:
-            yield f"begin to {name}", partial(start, world._replace(delays=world.delays - 1))
     yield "tell of the fence", partial(operations.tell_fence, world)
+
+
+def _operations() -> Iterator[tuple[str, operations.Start]]:
+    for node in CONSUMERS:
+        yield f"attach to {NODES[node]}", partial(operations.begin_attach, node=node)
+    yield "detach", operations.begin_detach
+    yield "rebuild", operations.begin_rebuild
+    yield "settle", operations.settle
 
 
 def _at_once(world: World, start: operations.Start) -> World | None:
     begun = start(world)
     return None if begun is None else operations.finish(begun)
-
-
-def _of_operation(world: World) -> Iterator[Move]:
-    operation = world.operation
-    if operation is None:
-        return
-    yield f"go on: {operation.stage}", partial(operations.step, world)
-    if world.faults:
-        fewer = world._replace(faults=world.faults - 1)
-        yield "control dies", lambda: fewer._replace(operation=None)
-        if operation.stage == "prepare" and operation.todo:
-            yield "the answer is lost", partial(operations.prepare, fewer, operation, lost=True)
 
 
 def _mending(world: World) -> Iterator[Move]:
@@ -185,6 +219,11 @@ def _mending(world: World) -> Iterator[Move]:
 
 def _breaking(world: World) -> Iterator[Move]:
     """Of nodes that are alike, the first breaks."""
+    operation = world.operation
+    if operation is not None:
+        yield "control dies", lambda: world._replace(operation=None)
+        if operation.stage == "prepare" and operation.todo:
+            yield "the answer is lost", partial(operations.prepare, world, operation, lost=True)
     plant = world.plant
     for i in unlike(world):
         if plant.site.up[i]:
@@ -198,6 +237,9 @@ def _breaking(world: World) -> Iterator[Move]:
             pair = (min(i, other), max(i, other))
             if pair not in plant.site.cuts:
                 yield f"cut {_name(pair)}", partial(_same, world._replace(plant=outside.cut(plant, pair)))
+
+
+KINDS = (Kind(_ordinary), Kind(_delaying, delays=1), Kind(_breaking, faults=1))
 
 
 def _restart(world: World, array: Array) -> World:

@@ -66,11 +66,16 @@ def begin_attach(world: World, node: int) -> World | None:
         there = agent.find_array(world.plant, node)
         if not kernel.hears(world.plant.site, node) or (there and there.epoch == record.epoch):
             return None
-    begun = swap(world, insync.begin_attach(record, NODES[node]))
+    begun = swap(world, _attaching(record, NODES[node]))
     todo = tuple(in_sync(begun.record))
     return begun._replace(
         operation=Operation("prepare", node, begun.record.epoch, begun.version, todo, copy=CopyMode.FULL)
     )
+
+
+@agent.asked_once
+def _attaching(record: Volume, node: str) -> Volume:
+    return insync.begin_attach(record, node)
 
 
 def ask(world: World, replica: int, request: Ask) -> tuple[World, Answer]:

@@ -39,6 +39,7 @@ def _handle(world: World, node: int, report: ArrayReport) -> tuple[World, ArrayR
     return world, answer if more else None
 
 
+@agent.asked_once
 def react(record: Volume, node: int, report: ArrayReport) -> Volume:
     return reporting._step(NODES[node], report)(record)
 

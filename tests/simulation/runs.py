@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tests.simulation.explore import Found, explore
+from tests.simulation.explore import Atlas, Found, explore
 from tests.simulation.kernel import Ways
 from tests.simulation.starts import starts
 
@@ -17,8 +17,9 @@ class Run(NamedTuple):
     depth: int
     ways: Ways = Ways()
 
-    def explore(self) -> Found:
-        return explore(starts(self.replicas, self.faults, self.delays, self.ways), self.depth)
+    def explore(self, atlas: Atlas | None = None) -> Found:
+        """`atlas` when runs are to know what others have found out."""
+        return explore(starts(self.replicas, self.faults, self.delays, self.ways), self.depth, atlas=atlas)
 
     def deeper(self, more: int) -> "Run":
         return self._replace(depth=self.depth + more)

@@ -1,7 +1,8 @@
 """Where the enumeration begins: worlds that take a while to reach, each told as a story that is played."""
 
-from tests.simulation.explore import plain, play
+from tests.simulation.explore import play
 from tests.simulation.kernel import Ways
+from tests.simulation.plain import plain
 from tests.simulation.world import World, new_world
 
 _HEALTHY = ("attach to a", "write in epoch 1")

@@ -27,7 +27,7 @@ from replication.model import (
     Volume,
 )
 from tests.simulation import kernel
-from tests.simulation.agent import VOLUME, Return, number_of, replica_id
+from tests.simulation.agent import VOLUME, Return, asked_once, number_of, replica_id
 from tests.simulation.kernel import Array, Link, Plant, Ways
 
 NODES = "abcde"
@@ -142,8 +142,7 @@ def swap(world: World, after: Volume) -> World:
     """Record it, and see whether it may be recorded. Nothing changes when it is what is there."""
     if after == world.record:
         return world
-    after = _stamped(world, after)
-    broken = insync.check(after)
+    after, broken = _stamped(world.record, after, world.version + 1)
     early = [r.id for r in after.replicas if _came_early(world, r)]
     wrong = [*broken, *(f"I3: {name} is in sync before its recovery has ended" for name in early)]
     seen = None if after.resync_source != world.record.resync_source else world.plant.seen
@@ -153,12 +152,14 @@ def swap(world: World, after: Volume) -> World:
     return world._replace(plant=plant, record=after, version=world.version + 1)
 
 
-def _stamped(world: World, after: Volume) -> Volume:
-    """As Records does. What nobody asks for any more is left out: worlds that behave alike are the same."""
-    stamped = insync.stamp(world.record, after, 0.0, world.version + 1)
+@asked_once
+def _stamped(before: Volume, after: Volume, version: int) -> tuple[Volume, tuple[str, ...]]:
+    """As Records does, and what it breaks. What nobody asks for is left out: such worlds are one."""
+    stamped = insync.stamp(before, after, 0.0, version)
     rebuilding = ReplicaState.REBUILDING
     kept = tuple(r if r.state is rebuilding or not r.as_of else replace(r, as_of=0) for r in stamped.replicas)
-    return replace(stamped, replicas=kept)
+    recorded = replace(stamped, replicas=kept)
+    return recorded, insync.check(recorded)
 
 
 def _came_early(world: World, replica: Replica) -> bool:
