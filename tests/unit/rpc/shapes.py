@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import re
 import typing
+from functools import cache
 
 from google.protobuf.message import Message
 from hypothesis import strategies as st
@@ -36,6 +37,7 @@ def snake(camel: str) -> str:
     return re.sub(r"(?<=.)(?=[A-Z])", "_", camel).lower()
 
 
+@cache
 def any_value(value_type: type) -> st.SearchStrategy[object]:
     hints = typing.get_type_hints(value_type)
     return st.builds(value_type, **{name: _any_of(hint, name) for name, hint in hints.items()})
