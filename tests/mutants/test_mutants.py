@@ -7,6 +7,7 @@ from tests.mutants.hunt import fails, hunt
 from tests.mutants.listed import MUTANTS
 from tests.mutants.mistakes import epoch_reused
 from tests.mutants.mutant import ENUMERATION, Mutant, applied, resolve
+from tests.simulation import agent
 from tests.unit.control.records import detached
 
 AT_LEAST = 30
@@ -56,3 +57,13 @@ def test_one_is_caught_by_the_enumeration_here_and_now(capsys: pytest.CaptureFix
     assert ENUMERATION in chosen.caught_by
     assert hunt(chosen)
     assert "caught by the enumeration" in capsys.readouterr().out
+
+
+def test_what_was_asked_before_a_mistake_is_asked_again() -> None:
+    before = agent.make_link(0, 1, 1, 0)
+    nameless = Mutant(
+        "no name", "replication.agent.names:ExportName.__str__", lambda _: lambda name: name.boot, ()
+    )
+    with applied(nameless):
+        assert agent.make_link(0, 1, 1, 0).name == "00000000"
+    assert agent.make_link(0, 1, 1, 0) == before
