@@ -1,4 +1,4 @@
-"""What `kubectl drain` waits for: a pod on each node that holds replicas, and a budget against its eviction.
+"""What `kubectl drain` waits for: a pod on each node of a pool, and a budget against its eviction.
 
 A drain leaves the pods of DaemonSets alone, and so the agent with its exports. It evicts all others, and asks
 their PodDisruptionBudgets. See docs/adr/0013.
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Of one node that holds replicas."""
+    """Of one node that holds replicas or may soon: pods that come and go with volumes would cost more."""
 
     machine: Machine
     agent: AgentPod | None  # whose image is there already; None while its pod is being replaced
@@ -131,11 +131,11 @@ def _list_wanted(
     budgets: Mapping[str, Budget],
     ground: Ground,
 ) -> dict[str, Wanted]:
-    """By node, of those that hold replicas."""
+    """By node, of those that are in a pool or hold replicas."""
     there = {agent.node: agent for agent in agents}
     holders = {r.node for volume in ground.volumes for r in volume.replicas}
     alive = {guard.node for guard in guards if not guard.ended}
-    known = {m.name: m for m in machines if m.name in holders and not m.unguarded}
+    known = {m.name: m for m in machines if m.name in holders | ground.members and not m.unguarded}
     candidates = [
         Candidate(
             name,

@@ -23,11 +23,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """`open_nodes`: by pool, those that take new replicas. `down`: those that do not answer."""
+    """`open_nodes`: by pool, those that take new replicas. `down`: those that do not answer.
+
+    `members`: nodes of pools, whether a replica is on them or not.
+    """
 
     volumes: Collection[Volume]
     open_nodes: Mapping[str, frozenset[str]]
     down: frozenset[str]
+    members: frozenset[str] = frozenset()
 
 
 def choose_waits(candidates: Iterable[Candidate], ground: Ground) -> dict[str, str]:

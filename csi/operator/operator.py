@@ -194,10 +194,15 @@ class Term:
         """Nodes without a guard may be down at any time, as far as anybody knows."""
         volumes = self._control.volumes.list()
         open_nodes = {name for name, sight in sights.items() if sight.facts and not sight.cordoned}
-        pools = {pool.name: frozenset(pool.nodes) & open_nodes for pool in self._control.pools.list()}
+        pools = {pool.name: frozenset(pool.nodes) for pool in self._control.pools.list()}
         holders = {r.node for volume in volumes for r in volume.replicas}
         answering = {name for name, sight in sights.items() if sight.facts}
-        return Ground(volumes, pools, frozenset(holders - answering | set(unguarded)))
+        return Ground(
+            volumes,
+            open_nodes={name: nodes & open_nodes for name, nodes in pools.items()},
+            down=frozenset(holders - answering | set(unguarded)),
+            members=frozenset().union(*pools.values()),
+        )
 
 
 def _make_watches(client: Client, clock: Clock, namespace: str, wake: Callable[[], object]) -> Watches:

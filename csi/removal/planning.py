@@ -33,6 +33,7 @@ class Scene:
     persistent: tuple[Persistent, ...]
     pools: tuple[tuple[str, bool], ...]  # NAMESPACE/NAME of each StoragePool, and whether it is being deleted
     pool_records: tuple[str, ...]
+    guards: tuple[str, ...] = ()  # budgets of the pods that drains wait for; the operator takes both away
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ def _remove_pools(scene: Scene) -> Plan:
     steps = tuple(DeletePool(name) for name, going in scene.pools if not going)
     waits = [f"pool {name} gives its disks back" for name, _ in scene.pools]
     waits += [f"pool {name} is still recorded" for name in scene.pool_records if not scene.pools]
+    waits += [f"{name} is still there" for name in scene.guards if not scene.pools]
     return Plan(steps, tuple(waits))
 
 

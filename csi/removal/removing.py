@@ -4,6 +4,7 @@ import logging
 from contextlib import suppress
 
 from csi.certificates.places import Places
+from csi.operator.resources import GUARD
 from csi.removal.planning import (
     DRIVER,
     DeleteClaim,
@@ -44,6 +45,7 @@ class Removal:
 
     def __init__(self, client: Client, namespace: str, clock: Clock) -> None:
         self._client = client
+        self._namespace = namespace
         self._places = Places(namespace)
         self._clock = clock
         self._told: set[str] = set()
@@ -74,7 +76,7 @@ class Removal:
         return "; ".join(plan.waits or map(str, plan.steps))
 
     def _look(self, *, everything: bool) -> Plan:
-        plan = make_plan(read_scene(self._client), everything=everything)
+        plan = make_plan(read_scene(self._client, self._namespace), everything=everything)
         if plan.refusal:
             raise FailedPrecondition(plan.refusal)
         return plan
@@ -128,8 +130,8 @@ class Removal:
                 self._client.patch(f"{_NODES}/{node['name']}", steps)
 
 
-def read_scene(client: Client) -> Scene:
-    """Kinds that are not there any more have no objects."""
+def read_scene(client: Client, namespace: str) -> Scene:
+    """Kinds that are not there any more have no objects. `namespace` is the installation's."""
     volumes = _list(client, _VOLUMES)
     found = [each for each in _list(client, _PERSISTENT) if _is_ours(each)]
     return Scene(
@@ -137,7 +139,12 @@ def read_scene(client: Client) -> Scene:
         persistent=tuple(_read_persistent(client, each) for each in found),
         pools=tuple(_read_pool(each) for each in _list(client, f"{_OURS}/storagepools")),
         pool_records=tuple(each["metadata"]["name"] for each in _list(client, _POOL_RECORDS)),
+        guards=tuple(each["metadata"]["name"] for each in _list(client, _budgets(namespace), GUARD)),
     )
+
+
+def _budgets(namespace: str) -> str:
+    return f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"
 
 
 def _escape(key: str) -> str:
@@ -145,9 +152,9 @@ def _escape(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def _list(client: Client, path: str) -> list[Json]:
+def _list(client: Client, path: str, labels: str = "") -> list[Json]:
     try:
-        found: list[Json] = client.get(path)["items"]
+        found: list[Json] = client.get(path, labelSelector=labels)["items"]
     except NotFound:
         return []
     return found

@@ -21,7 +21,7 @@ from replication.kubernetes.client import Client
 from replication.model import GIB, MemberHealth, Volume
 from tests.kubernetes.machines import Machines
 from tests.kubernetes.patience import CLOCK, wait_for
-from tests.kubernetes.test_operator_pools import cluster, make_pool, wait_for_condition
+from tests.kubernetes.test_operator_pools import POOLS, cluster, make_pool, wait_for_condition
 
 BUDGETS = "/apis/policy/v1/namespaces/trilith/poddisruptionbudgets"
 DRAIN = ("--ignore-daemonsets", "--delete-emptydir-data")
@@ -42,14 +42,13 @@ def kubectl(plane: ControlPlane) -> Iterator[Kubectl]:
 def guarded(
     plane: ControlPlane, admin: Client, names: list[str], tmp_path: Path, replicas: int = 3
 ) -> Iterator[tuple[Machines, Control, Volume]]:
-    """A volume on the first nodes, whose guards run."""
+    """A pool on all nodes, whose guards run, and a volume in it."""
     with cluster(plane, admin, names, tmp_path) as (machines, replica), kubelets(machines):
         make_pool(admin, replicas=replicas)
         wait_for_condition(admin, {"status": "True"})
         volume = replica.control.volumes.create(VolumeRequest("data", GIB, "nvme"))
-        holders = sorted(r.node for r in volume.replicas)
-        wait_for(machines.run_guards, holders)
-        wait_for(lambda: [counted(admin, node) for node in holders], [(1, 1)] * len(holders))
+        wait_for(machines.run_guards, names)
+        wait_for(lambda: [counted(admin, node) for node in names], [(1, 1)] * len(names))
         yield machines, replica.control, volume
 
 
@@ -144,7 +143,8 @@ def test_a_volume_of_one_replica_keeps_its_node_until_it_is_deleted_or_somebody_
         control.volumes.delete(volume.id)
         kubectl.run("drain", "m1", *DRAIN, "--timeout=60s")
         wait_for(lambda: len(machines.run_guards()), 0)
-        assert admin.get(BUDGETS)["items"] == []
+        admin.delete(f"{POOLS}/nvme")
+        wait_for(lambda: admin.get(BUDGETS)["items"], [])
 
 
 def test_a_node_that_leaves_for_good_is_emptied_first(
@@ -167,8 +167,9 @@ def test_a_node_that_leaves_for_good_is_emptied_first(
             timeout=90,
             clock=CLOCK,
         )
-        wait_for(lambda: leaving not in machines.run_guards(), True)
+        wait_for(lambda: waits_for(admin, leaving), "")
         kubectl.run("drain", leaving, *DRAIN, "--timeout=60s")
+        wait_for(lambda: leaving in machines.run_guards(), False)
         kubectl.run("taint", "node", leaving, "trilith.io/drain-")
         kubectl.run("uncordon", leaving)
         wait_for(lambda: len(cordons(control)), 0)

@@ -13,6 +13,13 @@ POOL = ("trilith/nvme", False)
 FULL = Scene((VOLUME,), (BOUND,), (POOL,), ("nvme",))
 
 
+def test_controllers_stay_until_they_have_taken_their_guards_away() -> None:
+    left = replace(EMPTY, guards=("trilith-guard-m1",))
+    assert make_plan(left, everything=False) == Plan(waits=("trilith-guard-m1 is still there",))
+    with_pool = replace(left, pools=(("trilith/nvme", True),), pool_records=("nvme",))
+    assert make_plan(with_pool, everything=False).waits == ("pool trilith/nvme gives its disks back",)
+
+
 @pytest.mark.parametrize("everything", [False, True])
 def test_nothing_is_left_to_do_where_nothing_is(*, everything: bool) -> None:
     assert make_plan(EMPTY, everything=everything) == Plan()
