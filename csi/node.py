@@ -14,8 +14,9 @@ from csi.topology import place_of_node, to_message
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from replication.clock import Clock, SystemClock
 from replication.errors import FailedPrecondition, Unavailable
-from replication.model import AccessType, NodeFacts, VolumeUsage
+from replication.model import AccessType, NodeFacts
 from replication.rpc.contract import NodeApi
+from replication.usage import VolumeUsage
 
 START_SECONDS = 60.0
 """For an agent that starts beside us; the kubelet waits for two minutes."""

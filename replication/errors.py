@@ -73,6 +73,7 @@ class NotWiped(Unavailable):
     """There is room once old bytes have been wiped; the message says how much and where."""
 
     wanted_bytes = 0  # set by whoever raises it, and known in its process only
+    volume_group = ""  # where
 
 
 class TimedOut(Unavailable):

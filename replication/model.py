@@ -174,6 +174,11 @@ class ReplicaFacts:
     record_version: int
     suspect: bool
     volatile_cache: bool
+    other_groups: tuple[str, ...] = ()  # where it lies besides, in order
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return self.volume_group, *self.other_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +265,8 @@ class ReplicaSpec:
     volume_group: str
     size_bytes: int
     bitmap_chunk_bytes: int
+    other_groups: tuple[str, ...] = ()  # it lies on these, too: one after the other, or striped
+    striped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,19 +374,6 @@ class PublishSpec:
     mount_flags: tuple[str, ...] = field(default=(), repr=False)
     exclusive: bool = False  # at no other path of this node at the same time
     mount_group: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeUsage:
-    """How full a staged or published volume is; of a block volume only its size is known."""
-
-    access: AccessType
-    total_bytes: int
-    used_bytes: int = 0
-    available_bytes: int = 0
-    total_inodes: int = 0
-    used_inodes: int = 0
-    available_inodes: int = 0
 
 
 class AilmentKind(StrEnum):

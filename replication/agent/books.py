@@ -1,10 +1,16 @@
 """What volume groups of ours hold, as values: what a change means for them is known before it is made."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from replication.agent.names import is_dirty_name, parse_logical_volume_name
+from replication.agent.names import (
+    PartName,
+    is_dirty_name,
+    logical_volume_name,
+    parse_logical_volume_name,
+    parse_part_name,
+)
 from replication.errors import NotFound, NotWiped, OutOfSpace
 from replication.kernel import lvm_report
 from replication.kernel.lvm import Command
@@ -19,13 +25,40 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One of the logical volumes of a replica that lies on several disks."""
+
+    volume_group: str
+    name: PartName
+
+    @property
+    def key(self) -> Key:
+        return self.volume_group, str(self.name)
+
+    @property
+    def device(self) -> str:
+        return f"/dev/{self.volume_group}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Where a replica lies."""
+    """Where a replica lies; `parts` are those that `device` is put together from, none on one disk."""
 
     volume_id: str
     replica_id: str
-    volume_group: str
+    volume_group: str  # the first one
     device: str
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(part.volume_group for part in self.parts) or (self.volume_group,)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Its logical volumes."""
+        single = (self.volume_group, logical_volume_name(self.volume_id, self.replica_id))
+        return tuple(part.key for part in self.parts) or (single,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +110,15 @@ class Books:
         places = (parse_place(*key) for key in self.sizes if key not in self.discarded)
         return {(place.volume_id, place.replica_id): place for place in places if place is not None}
 
+    def find_parts(self) -> dict[tuple[str, str], tuple[Part, ...]]:
+        """By volume and replica, in order; whether they are all of them is another question."""
+        found: dict[tuple[str, str], list[Part]] = {}
+        for key in self.sizes:
+            name = parse_part_name(key[1])
+            if name is not None and key not in self.discarded:
+                found.setdefault((name.volume_id, name.replica_id), []).append(Part(key[0], name))
+        return {replica: tuple(sorted(parts, key=_order)) for replica, parts in found.items()}
+
     def require_room(self, home: lvm_report.VolumeGroup, wanted_bytes: int) -> None:
         group = self.describe(home)
         if wanted_bytes <= group.free_bytes:
@@ -85,7 +127,7 @@ class Books:
         if wanted_bytes > group.free_bytes + group.reserved_bytes:
             raise OutOfSpace(f"{left}, and {group.reserved_bytes} will be once they are wiped")
         error = NotWiped(f"{left}; {group.reserved_bytes} are still to be wiped, repeat the call")
-        error.wanted_bytes = wanted_bytes
+        error.wanted_bytes, error.volume_group = wanted_bytes, home.name
         raise error
 
     def resize(self, key: Key, size_bytes: int) -> "Books":
@@ -138,6 +180,18 @@ class Change:
 
     group: str
     plan: Callable[[Books], Plan]
+
+
+def is_whole(parts: Sequence[Part]) -> bool:
+    """Each of them, once, and all of one making."""
+    first = parts[0].name
+    return [part.name for part in parts] == [
+        replace(first, number=number) for number in range(1, first.count + 1)
+    ]
+
+
+def _order(part: Part) -> tuple[int, str]:
+    return part.name.number, part.volume_group
 
 
 def pool_of(group: lvm_report.VolumeGroup) -> str:

@@ -5,11 +5,16 @@ the others have what was found last: questions of an impatient control plane mus
 """
 
 import threading
+import zlib
 
+from replication.agent.books import pool_of
 from replication.clock import Clock
+from replication.errors import FailedPrecondition, InvalidRequest
+from replication.kernel import lvm_report
 from replication.kernel.disks import FoundDisk, is_disk, list_candidates, read_disks
 from replication.kernel.run import Runner
 from replication.kernel.sysfs import Tree
+from replication.model import Disk
 
 KEPT = 60.0  # seconds
 _NEVER = float("-inf")
@@ -66,3 +71,22 @@ class Discovery:
         }
         self._judged = judged
         return tuple(name for name, is_one in judged.items() if is_one)
+
+
+def group_name(disk: FoundDisk) -> str:
+    """Of the volume group on a disk: the same on every node and after every boot for the same disk."""
+    identity = f"{disk.model}/{disk.serial or disk.path}"
+    return f"trilith_{zlib.crc32(identity.encode()):08x}"
+
+
+def describe_disk(disk: FoundDisk, group: lvm_report.VolumeGroup | None) -> Disk:
+    why_not = f"in pool {pool_of(group)} already" if group else disk.why_not
+    name = group.name if group else ""
+    return Disk(disk.path, disk.serial, disk.model, disk.size_bytes, disk.usable and not group, why_not, name)
+
+
+def check_usable(path: str, disk: FoundDisk | None) -> None:
+    if disk is None:
+        raise InvalidRequest(f"{path} is not a disk of this node")
+    if not disk.usable:
+        raise FailedPrecondition(f"{path} is not usable: {disk.why_not}")

@@ -10,6 +10,7 @@ from replication.kernel.nvme import NvmeHost
 from replication.kernel.nvmet import Nvmet
 from replication.kernel.run import Runner
 from replication.kernel.sysfs import Tree
+from replication.kernel.wholes import Wholes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Machine:
     blocking: Blocking
     apart: Apart
     holds: HoldLayer
+    wholes: Wholes
     host: NvmeHost
     target: Nvmet
 

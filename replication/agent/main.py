@@ -29,6 +29,7 @@ from replication.kernel.nvme import NvmeHost
 from replication.kernel.nvmet import Nvmet
 from replication.kernel.run import run
 from replication.kernel.sysfs import Tree
+from replication.kernel.wholes import Wholes
 from replication.pki import Identity, cluster_of, holder_of
 from replication.rpc.server import serve_node
 from replication.threads import end_with_any_thread
@@ -84,7 +85,7 @@ def serve(
     quieten_udev(SystemClock())
     machine = make_machine(source(), data_address, data_port, apart)
     machine.target.remove_unused_hosts(NQN_PREFIX)  # left by an agent that was killed between two steps
-    agent = Agent(machine, Storage(machine.tree, machine.runner, machine.clock))
+    agent = Agent(machine, Storage(machine.tree, machine.runner, machine.clock, machine.wholes))
     agent.start()
     server = serve_node(agent, listen, source)
     _log.info("node %s serves on %s, kernel %s", machine.node, listen, os.uname().release)
@@ -128,6 +129,7 @@ def make_machine(identity: Identity, data_address: str, data_port: int, apart: A
         blocking=blocking,
         apart=apart,
         holds=HoldLayer(mapper, tree),
+        wholes=Wholes(mapper, tree),
         host=host,
         target=target,
     )

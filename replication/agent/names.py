@@ -1,6 +1,8 @@
 """What our things are called in the kernel, so that a restarted agent can read back what it had made.
 
     logical volume    <volume>_<replica>, or dirty_<number> when all it holds is to be wiped
+    one of several    <volume>_<replica>_<number>of<count>, and `.striped` where they are
+    whole             trilith_<volume>_<replica>, made of these         (a device-mapper device)
     hold layer        trilith-<volume>-<replica>-<epoch>          (a device-mapper device)
     array             md_<volume>
     subsystem         nqn.2026-11.io.trilith:<volume>:<replica>:<epoch>.<record version>:<boot>
@@ -48,6 +50,21 @@ class ExportName:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PartName:
+    """Of a logical volume that is one of several of a replica; an earlier agent takes it for nothing."""
+
+    volume_id: str
+    replica_id: str
+    number: int  # from 1
+    count: int
+    striped: bool
+
+    def __str__(self) -> str:
+        base = logical_volume_name(self.volume_id, self.replica_id)
+        return f"{base}_{self.number}of{self.count}{'.striped' if self.striped else ''}"
+
+
 def parse_hold_name(name: str) -> HoldName | None:
     found = _HOLD.fullmatch(name)
     return HoldName(found[1], found[2], int(found[3])) if found else None
@@ -74,6 +91,16 @@ def parse_logical_volume_name(name: str) -> tuple[str, str] | None:
     """(volume, replica), or None when it is not one of ours."""
     found = re.fullmatch(r"(v[0-9a-f]+)_(r[0-9]+)", name)
     return (found[1], found[2]) if found else None
+
+
+def parse_part_name(name: str) -> PartName | None:
+    found = re.fullmatch(r"(v[0-9a-f]+)_(r[0-9]+)_([1-9][0-9]*)of([1-9][0-9]*)(\.striped)?", name)
+    return PartName(found[1], found[2], int(found[3]), int(found[4]), bool(found[5])) if found else None
+
+
+def whole_name(volume_id: str, replica_id: str) -> str:
+    """Unlike a hold layer's, which has an epoch."""
+    return f"trilith_{logical_volume_name(volume_id, replica_id)}"
 
 
 def new_dirty_name() -> str:

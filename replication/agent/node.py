@@ -40,11 +40,11 @@ from replication.model import (
     ReplicaSpec,
     StageSpec,
     VolumeGroup,
-    VolumeUsage,
 )
 from replication.peer import Peer, PeerVerdict
 from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
+from replication.usage import VolumeUsage
 
 
 class Agent:

@@ -32,10 +32,10 @@ class Remembered:
         self._keep({_key(place) for place in places})
         turn = choose_turn(places, next(self._rounds))
         found = {_key(place): self._look(place) for place in turn}
-        dead = {place.volume_group for place in turn if found[_key(place)] is None}
+        dead = {group for place in turn if found[_key(place)] is None for group in place.groups}
         for place in places:
             if _key(place) not in found:
-                found[_key(place)] = self._recall(place, again=place.volume_group in dead)
+                found[_key(place)] = self._recall(place, again=not dead.isdisjoint(place.groups))
         return tuple(facts for place in places if (facts := found[_key(place)]) is not None)
 
     def forget(self, volume_id: str, replica_id: str) -> None:

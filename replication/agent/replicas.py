@@ -7,16 +7,27 @@ caller's record says, so that a store restored from an old backup cannot bring a
 import threading
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from replication.agent import headers
+from replication.agent.books import Part, is_whole
 from replication.agent.machine import Machine
 from replication.agent.names import NQN_PREFIX, ExportName, parse_export_name
 from replication.agent.remembered import Remembered
 from replication.agent.storage import Place, Storage
 from replication.agent.wiping import Wiping
-from replication.errors import DataLoss, FailedPrecondition, KernelError, NotFound, StaleEpoch, Unsupported
+from replication.errors import (
+    DataLoss,
+    FailedPrecondition,
+    KernelError,
+    NotFound,
+    StaleEpoch,
+    TrilithError,
+    Unsupported,
+)
 from replication.kernel import blockdev, direct, header
 from replication.kernel.header import Header
 from replication.kernel.nvmet import Export
@@ -45,7 +56,7 @@ class Replicas:
 
     def _find_facts(self, place: Place) -> ReplicaFacts | None:
         try:
-            head = header.find_header(place.device)
+            head = headers.find(self._machine.tree, place)
             return None if head is None else self._facts(place, head)
         except (DataLoss, KernelError, NotFound):
             return None
@@ -56,6 +67,7 @@ class Replicas:
             found = self._storage.find_place(spec.volume_id, spec.replica_id)
             if found is not None and self._find_header(found) is None:
                 self._take_away(found)
+            self._clear(spec)
             place = self._wiping.with_room(spec.volume_group, lambda: self._ensure_volume(spec))
             head = self._find_header(place) or self._write_header(place, self._new_header(spec))
             if head.size_bytes != spec.size_bytes:
@@ -63,9 +75,20 @@ class Replicas:
                 raise FailedPrecondition(f"{name} has {head.size_bytes} bytes, not {spec.size_bytes}")
             return self._facts(place, head)
 
+    def _clear(self, spec: ReplicaSpec) -> None:
+        """Where every disk is there that it was to lie on, parts that lack others are what a crash left."""
+        remains = self._storage.find_remains(spec.volume_id, spec.replica_id)
+        if remains and not is_whole(remains):
+            for group in (spec.volume_group, *spec.other_groups):
+                self._storage.get_volume_group(group)
+            self._take_remains_away(spec.volume_id, spec.replica_id)
+
     def _ensure_volume(self, spec: ReplicaSpec) -> Place:
-        size = DATA_OFFSET_BYTES + spec.size_bytes
-        return self._storage.ensure_volume(spec.volume_id, spec.replica_id, spec.volume_group, size)
+        ids, size = (spec.volume_id, spec.replica_id), DATA_OFFSET_BYTES + spec.size_bytes
+        if not spec.other_groups:
+            return self._storage.ensure_volume(*ids, spec.volume_group, size)
+        groups = (spec.volume_group, *spec.other_groups)
+        return self._storage.ensure_parts(*ids, groups, size, striped=spec.striped)
 
     def _new_header(self, spec: ReplicaSpec) -> Header:
         return Header(
@@ -87,35 +110,65 @@ class Replicas:
                 if known_version is not None:
                     self._check_known(place, known_version)
                 self._take_away(place)
+            self._take_remains_away(volume_id, replica_id, known_version)
 
     def _check_known(self, place: Place, version: int) -> None:
         head = self._find_header(place)
-        if head is not None and head.record_version > version:
-            raise StaleEpoch(
-                f"replica {place.replica_id} of volume {place.volume_id} has seen version "
-                f"{head.record_version} of its record, and was to be removed as of {version}"
-            )
+        if head is not None:
+            _check_version(head, version)
 
     def _take_away(self, place: Place) -> None:
         """To be wiped later, unless nobody was ever let at it: then it holds zeroes still."""
         self._check_unused(place)
         self._fence(place.volume_id, place.replica_id, keep="")
         if self._is_untouched(place):
-            header.remove_header(place.device)
+            headers.remove(place)
             self._remembered.forget(place.volume_id, place.replica_id)
             self._storage.remove_volume(place)
         else:
-            header.discard_header(place.device)
+            headers.discard(place)
             self._remembered.forget(place.volume_id, place.replica_id)
             self._storage.discard_volume(place)
-            self._wiping.wake(place.volume_group)
+            for group in place.groups:
+                self._wiping.wake(group)
+
+    def _take_remains_away(self, volume_id: str, replica_id: str, known_version: int | None = None) -> None:
+        """Parts that are no replica, because others are missing. One that errs keeps none of the others."""
+        parts = self._storage.find_remains(volume_id, replica_id)
+        if not parts:
+            return
+        if known_version is not None:
+            self._check_remains_known(parts, known_version)
+        self._fence(volume_id, replica_id, keep="")
+        self._storage.part(volume_id, replica_id)
+        errors = list[TrilithError]()
+        for part in parts:
+            try:
+                header.discard_header(part.device)
+                self._storage.discard_parts((part,))
+            except (KernelError, NotFound) as error:
+                errors.append(error)
+            self._wiping.wake(part.volume_group)
+        if errors:
+            raise errors[0]
+
+    def _check_remains_known(self, parts: Sequence[Part], version: int) -> None:
+        for part in parts:
+            with suppress(DataLoss, KernelError, NotFound):
+                head = header.find_header(part.device)
+                if head is not None:
+                    _check_version(head, version)
 
     def take_up_discarded(self) -> None:
         """What an agent before us took away, and did not come to name so. Of a dead disk nothing is known."""
         for place in self._storage.list_places():
-            with suppress(KernelError, NotFound, Unsupported):
+            with suppress(FailedPrecondition, KernelError, NotFound, Unsupported):
                 if header.is_discarded(place.device):
                     self._storage.discard_volume(place)
+        for part in self._storage.list_remains():
+            with suppress(FailedPrecondition, KernelError, NotFound, Unsupported):
+                if header.is_discarded(part.device):
+                    self._storage.discard_parts((part,))
 
     def _is_untouched(self, place: Place) -> bool:
         """Whoever is let at a replica has made it ready for an epoch first."""
@@ -131,6 +184,7 @@ class Replicas:
                 size = DATA_OFFSET_BYTES + size_bytes
                 extend = partial(self._storage.extend_volume, place, size)
                 self._wiping.with_room(place.volume_group, extend)
+                self._check_grown(place, size)
                 head = self._write_header(place, replace(head, size_bytes=size_bytes))
             for name in self._exports(volume_id, replica_id):
                 self._machine.target.revalidate_size(name)
@@ -142,6 +196,12 @@ class Replicas:
         begin = DATA_OFFSET_BYTES + head.size_bytes
         if begin < end:
             direct.zero_range(place.device, begin, end - begin)
+
+    def _check_grown(self, place: Place, size_bytes: int) -> None:
+        """LVM may have been killed between what it writes down and what it tells the kernel."""
+        size = blockdev.size_bytes(self._machine.tree, self._kernel_name(place))
+        if place.parts and size < size_bytes:
+            raise KernelError(f"{place.device} has {size} bytes, {size_bytes} are wanted")
 
     def prepare(self, spec: PrepareSpec) -> Prepared:
         with self._locks[spec.volume_id, spec.replica_id]:
@@ -246,20 +306,20 @@ class Replicas:
         return blockdev.kernel_name(self._machine.tree, place.device)
 
     def _write_header(self, place: Place, head: Header) -> Header:
-        stored = header.write_header(place.device, head)
+        stored = headers.write(place, head)
         self._remembered.forget(place.volume_id, place.replica_id)
         return stored
 
     def _find_header(self, place: Place) -> Header | None:
         """None also for what an earlier volume left there: a new replica's place holds old bytes."""
         try:
-            head = header.find_header(place.device)
+            head = headers.find(self._machine.tree, place)
         except DataLoss:
             return None
         return head if head is not None and self._belongs(head, place) else None
 
     def _get_header(self, place: Place) -> Header:
-        head = header.read_header(place.device)
+        head = headers.read(self._machine.tree, place)
         if not self._belongs(head, place):
             raise DataLoss(
                 f"{place.device}: the header is of replica {head.replica_id} of {head.volume_id} "
@@ -276,9 +336,18 @@ class Replicas:
             volume_id=place.volume_id,
             replica_id=place.replica_id,
             volume_group=place.volume_group,
+            other_groups=place.groups[1:],
             size_bytes=head.size_bytes,
             epoch=head.epoch,
             record_version=head.record_version,
             suspect=head.suspect,
             volatile_cache=blockdev.has_volatile_cache(self._machine.tree, self._kernel_name(place)),
+        )
+
+
+def _check_version(head: Header, version: int) -> None:
+    if head.record_version > version:
+        raise StaleEpoch(
+            f"replica {head.replica_id} of volume {head.volume_id} has seen version "
+            f"{head.record_version} of its record, and was to be removed as of {version}"
         )

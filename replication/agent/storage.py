@@ -6,59 +6,53 @@ changes volume groups with our tag. Changes that wait for each other are made by
 
 Free extents hold zeroes. What may hold old bytes is a logical volume of its own, dirty, until it has been
 wiped (agent/wiping.py). Of a group without the tag WIPED_TAG nothing is known: none of it is free.
+
+A replica that lies on several disks is a place only while all of its parts are there and put together; what
+there is of any other is its remains, which nobody is given to use (docs: ADR 0018).
 """
 
+import logging
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 from replication.agent.books import (
     POOL_TAG,
     TAG,
-    WIPED_TAG,
     Books,
     Change,
     Dirty,
     Key,
+    Part,
     Place,
-    Plan,
+    is_whole,
     pool_of,
 )
-from replication.agent.discovery import Discovery
-from replication.agent.names import logical_volume_name, new_dirty_name
+from replication.agent.discovery import Discovery, check_usable, describe_disk, group_name
+from replication.agent.names import PartName, logical_volume_name, whole_name
+from replication.agent.plans import plan_cut, plan_doubt, plan_names, plan_parts, plan_volume
 from replication.agent.together import Together
 from replication.clock import Clock
 from replication.errors import (
     AlreadyExists,
     CommandFailed,
     FailedPrecondition,
-    InvalidRequest,
     KernelError,
     NotFound,
     TrilithError,
 )
-from replication.kernel import lvm_report
-from replication.kernel.disks import FoundDisk
-from replication.kernel.lvm import (
-    Command,
-    Lvm,
-    format_add_tag,
-    format_create,
-    format_reduce,
-    format_remove,
-    format_rename,
-    round_up,
-)
+from replication.kernel.lvm import Command, Lvm, round_up
 from replication.kernel.run import Runner
 from replication.kernel.sysfs import Tree
+from replication.kernel.wholes import Wholes
+from replication.layout import grow, split
 from replication.model import Disk, VolumeGroup
 
-__all__ = ["Dirty", "Place", "Storage"]
+__all__ = ["Dirty", "Part", "Place", "Storage"]
 
-NAMED_AT_ONCE = 4  # whoever wants a replica made waits for it
 LVM_FOLDER = "/run/trilith/lvm"
+_log = logging.getLogger(__name__)
 
 
 class Storage:
@@ -67,8 +61,9 @@ class Storage:
     What there is, is told without waiting for a change under way: values are replaced as a whole.
     """
 
-    def __init__(self, tree: Tree, runner: Runner, clock: Clock) -> None:
+    def __init__(self, tree: Tree, runner: Runner, clock: Clock, wholes: Wholes) -> None:
         self._runner = runner
+        self._wholes = wholes
         self._folder = tree.path(LVM_FOLDER)
         self._discovery = Discovery(tree, runner, clock)
         self._lock = threading.RLock()  # of changes: held while LVM runs
@@ -76,10 +71,12 @@ class Storage:
         self._lvm = self._make_lvm(())
         self._books = Books()
         self._places: dict[tuple[str, str], Place] = {}
+        self._joined: dict[tuple[str, str], Place] = {}  # those of several parts that have been put together
         self._unsettled: set[str] = set()  # groups that a change may or may not have changed
         self._together = Together(self._lock, self._serve)
         self._read(self._candidates())
         self._activate()
+        self._join_all()
 
     def _make_lvm(self, disks: Sequence[str]) -> Lvm:
         return Lvm(self._runner, disks, self._folder)
@@ -104,17 +101,52 @@ class Storage:
         """Who changes volume groups does not keep others from discarding."""
         with self._mutex:
             self._books = step(self._books)
-            self._places = self._books.find_places()
+            self._places = self._find_places()
+
+    def _find_places(self) -> dict[tuple[str, str], Place]:
+        books = self._books
+        kept = books.sizes.keys() - books.discarded
+        joined = {key: place for key, place in self._joined.items() if kept.issuperset(place.keys)}
+        return joined | books.find_places()
 
     def _activate(self) -> None:
-        for group, name in self._books.sizes:
-            self._lvm.activate(group, name)
+        for volume in self._lvm.list_logical_volumes() if self._books.sizes else ():
+            if (volume.group, volume.name) in self._books.sizes and not volume.active:
+                self._lvm.activate(volume.group, volume.name)
+
+    def _join_all(self) -> None:
+        """What lacks a part, or is made of others than we find, is left as it is: nobody may use it."""
+        for key, parts in self._books.find_parts().items():
+            if key not in self._places and is_whole(parts):
+                try:
+                    self._join(parts)
+                except TrilithError as error:
+                    _log.warning("replica %s of %s is not put together: %s", key[1], key[0], error)
+
+    def _join(self, parts: tuple[Part, ...]) -> Place:
+        """Repeatable; lets it grow with its parts."""
+        name = parts[0].name
+        key, devices = (name.volume_id, name.replica_id), [part.device for part in parts]
+        device = self._wholes.ensure(whole_name(*key), devices, striped=name.striped)
+        place = Place(*key, parts[0].volume_group, device, parts)
+        with self._mutex:
+            self._joined[key] = place
+            self._places = self._find_places()
+        return place
+
+    def part(self, volume_id: str, replica_id: str) -> None:
+        """Its parts are none of a device any more. FailedPrecondition while it is open; repeatable."""
+        self._wholes.remove(whole_name(volume_id, replica_id))
+        with self._mutex:
+            self._joined.pop((volume_id, replica_id), None)
+            self._places = self._find_places()
 
     def refresh(self) -> None:
         """Find what others did to our volume groups, too."""
         candidates = self._candidates()
         with self._lock:
             self._read(candidates)
+            self._join_all()
 
     def list_volume_groups(self) -> tuple[VolumeGroup, ...]:
         books = self._books
@@ -123,13 +155,16 @@ class Storage:
     def find_volume_group(self, name: str) -> VolumeGroup | None:
         return next((group for group in self.list_volume_groups() if group.name == name), None)
 
+    def get_volume_group(self, name: str) -> VolumeGroup:
+        return self._books.describe(self._books.get_group(name))
+
     def list_places(self) -> tuple[Place, ...]:
         return tuple(self._places.values())
 
     def list_disks(self) -> tuple[Disk, ...]:
         """Every local disk, whether it is usable, and which volume group of ours is on it."""
         by_disk = {disk: group for group in self._books.groups for disk in group.disks}
-        return tuple(_describe_disk(disk, by_disk.get(disk.path)) for disk in self._discovery.list())
+        return tuple(describe_disk(disk, by_disk.get(disk.path)) for disk in self._discovery.list())
 
     def ensure_pool(self, pool: str, disks: tuple[str, ...]) -> tuple[VolumeGroup, ...]:
         with self._lock:
@@ -144,7 +179,7 @@ class Storage:
     def _take(self, pool: str, fresh: tuple[str, ...], known: tuple[str, ...]) -> None:
         found = {disk.path: disk for disk in self._discovery.look()} if fresh else {}
         for path in fresh:
-            _check_usable(path, found.get(path))
+            check_usable(path, found.get(path))
         lvm = self._make_lvm((*known, *fresh))
         for path in fresh:
             lvm.ensure_volume_group(group_name(found[path]), path, frozenset({TAG, POOL_TAG + pool}))
@@ -184,32 +219,104 @@ class Storage:
     def ensure_volume(self, volume_id: str, replica_id: str, group: str, size_bytes: int) -> Place:
         """A logical volume; a new one is of zeroes. NotWiped when these have to be written first."""
         key = (group, logical_volume_name(volume_id, replica_id))
-        self._together.call(Change(group, lambda books: _plan_volume(books, key, size_bytes)))
+        self._together.call(Change(group, lambda books: plan_volume(books, key, size_bytes)))
         return self.get_place(volume_id, replica_id)
+
+    def ensure_parts(
+        self, volume_id: str, replica_id: str, groups: tuple[str, ...], size_bytes: int, *, striped: bool
+    ) -> Place:
+        """As `ensure_volume`, of a part in each of `groups`."""
+        parts = tuple(
+            Part(group, PartName(volume_id, replica_id, number, len(groups), striped))
+            for number, group in enumerate(groups, start=1)
+        )
+        with self._lock:
+            found = self._books.find_parts().get((volume_id, replica_id), ())
+            if not found:
+                self._make_parts(parts, size_bytes)
+            elif found != parts or not self._holds(parts, size_bytes):
+                named = ", ".join(f"{part.volume_group}/{part.name}" for part in found)
+                raise AlreadyExists(
+                    f"of replica {replica_id} of {volume_id} there is {named}, not what is asked"
+                )
+            return self._join(parts)
+
+    def _make_parts(self, parts: tuple[Part, ...], size_bytes: int) -> None:
+        for part in parts:
+            self._settle(part.volume_group)
+        before = self._books
+        commands, books = plan_parts(before, parts, size_bytes)
+        with ExitStack() as stack:
+            for part in parts:
+                stack.enter_context(self._changing(part.volume_group))
+            self._lvm.change(commands)
+        self._write(lambda now: books.discard(now.discarded - before.discarded))
+
+    def _holds(self, parts: tuple[Part, ...], size_bytes: int) -> bool:
+        """Whether they are as large as those that are made for so much."""
+        made = split(size_bytes, [2 * size_bytes] * len(parts), striped=parts[0].name.striped)
+        return made is not None and sum(made) == sum(self._books.sizes[part.key] for part in parts)
+
+    def list_remains(self) -> tuple[Part, ...]:
+        """Parts of replicas that are not whole, or are not put together."""
+        found = self._books.find_parts()
+        return tuple(part for key, parts in found.items() if key not in self._places for part in parts)
+
+    def find_remains(self, volume_id: str, replica_id: str) -> tuple[Part, ...]:
+        named = (part for part in self.list_remains() if part.name.volume_id == volume_id)
+        return tuple(part for part in named if part.name.replica_id == replica_id)
 
     def extend_volume(self, place: Place, size_bytes: int) -> None:
         """By zeroes. NotWiped when these have to be written first."""
-        group, name = _key(place)
         with self._lock:
-            home = self._books.get_group(group)
-            grown = round_up(size_bytes, home.extent_bytes) - self._books.sizes.get((group, name), 0)
-            self._books.require_room(home, grown)
-            with self._changing(group):
-                extended = self._lvm.extend(group, name, size_bytes)
-                self._write(lambda books: books.resize((group, name), extended.size_bytes))
+            wanted = self._choose_growth(place, size_bytes)
+            for (group, name), size in wanted.items():
+                grown = size - self._books.sizes.get((group, name), 0)
+                self._books.require_room(self._books.get_group(group), grown)
+            for key, size in wanted.items():
+                self._extend(key, size)
+            if place.parts:
+                self._join(place.parts)
+
+    def _choose_growth(self, place: Place, size_bytes: int) -> dict[Key, int]:
+        if not place.parts:
+            extent = self._books.get_group(place.volume_group).extent_bytes
+            return {place.keys[0]: round_up(size_bytes, extent)}
+        sizes = [self._books.sizes[key] for key in place.keys]
+        grown = grow(size_bytes, sizes, striped=place.parts[0].name.striped)
+        return dict(zip(place.keys, grown, strict=True))
+
+    def _extend(self, key: Key, size_bytes: int) -> None:
+        group, name = key
+        with self._changing(group):
+            extended = self._lvm.extend(group, name, size_bytes)
+            self._write(lambda books: books.resize(key, extended.size_bytes))
 
     def remove_volume(self, place: Place) -> None:
         """Only what holds nothing but zeroes."""
-        self.cut(*_key(place), 0)
+        if place.parts:
+            self.part(place.volume_id, place.replica_id)
+        for group, name in reversed(place.keys):
+            self.cut(group, name, 0)
 
     def discard_volume(self, place: Place) -> None:
         """It is a replica no more, and its header says so; it is to be wiped. Waits for nobody."""
-        self._write(lambda books: books.discard(frozenset({_key(place)})))
+        if place.parts:
+            self.discard_parts(place.parts)
+        else:
+            self._write(lambda books: books.discard(frozenset(place.keys)))
+
+    def discard_parts(self, parts: Sequence[Part]) -> None:
+        """Of one replica, whole or not. FailedPrecondition while what they made up together is open."""
+        name = parts[0].name
+        with self._lock:  # nobody puts them together again in between
+            self.part(name.volume_id, name.replica_id)
+            self._write(lambda books: books.discard(frozenset(part.key for part in parts)))
 
     def name_discarded(self, group: str) -> None:
         """Some of them, so that whoever looks at LVM alone knows what they are, and a wiper may begin."""
         if any(home == group for home, _ in self._books.discarded):
-            self._together.call(Change(group, partial(_plan_names, group=group)))
+            self._together.call(Change(group, partial(plan_names, group=group)))
 
     def list_dirty(self, group: str) -> tuple[Dirty, ...]:
         return self._books.list_dirty(group)
@@ -219,11 +326,11 @@ class Storage:
 
         The tag comes last: until then nothing of the group is free. Repeatable.
         """
-        self._together.call(Change(group, partial(_plan_doubt, group=group)))
+        self._together.call(Change(group, partial(plan_doubt, group=group)))
 
     def cut(self, group: str, name: str, size_bytes: int) -> None:
         """All behind the first `size_bytes` of a volume is free; it must be zeroes, and stable."""
-        self._together.call(Change(group, lambda books: _plan_cut(books, (group, name), size_bytes)))
+        self._together.call(Change(group, lambda books: plan_cut(books, (group, name), size_bytes)))
 
     def _serve(self, changes: Sequence[Change]) -> list[TrilithError | None]:
         """Each one's error. Those of one group stand or fall together, and are then made one by one."""
@@ -291,74 +398,3 @@ class Storage:
             raise KernelError(f"LVM does not show volume group {group}: does its disk answer?")
         volumes = self._lvm.list_logical_volumes()
         self._write(lambda books: books.learn((found,), volumes))
-
-
-def _plan_volume(books: Books, key: Key, size_bytes: int) -> Plan:
-    home = books.get_group(key[0])
-    rename, books = _plan_discarded(books, key) if key in books.discarded else ((), books)
-    found, wanted = books.sizes.get(key), round_up(size_bytes, home.extent_bytes)
-    if found is None:
-        books.require_room(home, wanted)
-        create = format_create(*key, wanted, frozenset({TAG}))
-        return (*rename, create), books.resize(key, wanted)
-    if found != wanted:
-        raise AlreadyExists(f"logical volume {key[0]}/{key[1]} has {found} bytes, not {wanted}")
-    return (), books
-
-
-def _plan_names(books: Books, group: str) -> Plan:
-    keys = sorted(key for key in books.discarded if key[0] == group)
-    commands: tuple[Command, ...] = ()
-    for key in keys[:NAMED_AT_ONCE]:
-        more, books = _plan_discarded(books, key)
-        commands += more
-    return commands, books
-
-
-def _plan_discarded(books: Books, key: Key) -> Plan:
-    if key not in books.discarded:
-        return (), books
-    dirty = new_dirty_name()
-    return (format_rename(*key, dirty),), books.rename(key, dirty)
-
-
-def _plan_doubt(books: Books, group: str) -> Plan:
-    home = books.get_group(group)
-    if WIPED_TAG in home.tags:
-        return (), books
-    commands, free = [format_add_tag(group, WIPED_TAG)], home.free_bytes
-    if free:
-        name = new_dirty_name()
-        commands.insert(0, format_create(group, name, free, frozenset({TAG})))
-        books = books.resize((group, name), free)
-    return tuple(commands), books.add_tag(group, WIPED_TAG)
-
-
-def _plan_cut(books: Books, key: Key, size_bytes: int) -> Plan:
-    if books.sizes.get(key, 0) <= size_bytes:
-        return (), books
-    command = format_reduce(*key, size_bytes) if size_bytes else format_remove(*key)
-    return (command,), books.resize(key, size_bytes)
-
-
-def group_name(disk: FoundDisk) -> str:
-    """Of the volume group on a disk: the same on every node and after every boot for the same disk."""
-    identity = f"{disk.model}/{disk.serial or disk.path}"
-    return f"trilith_{zlib.crc32(identity.encode()):08x}"
-
-
-def _key(place: Place) -> Key:
-    return place.volume_group, logical_volume_name(place.volume_id, place.replica_id)
-
-
-def _describe_disk(disk: FoundDisk, group: lvm_report.VolumeGroup | None) -> Disk:
-    why_not = f"in pool {pool_of(group)} already" if group else disk.why_not
-    name = group.name if group else ""
-    return Disk(disk.path, disk.serial, disk.model, disk.size_bytes, disk.usable and not group, why_not, name)
-
-
-def _check_usable(path: str, disk: FoundDisk | None) -> None:
-    if disk is None:
-        raise InvalidRequest(f"{path} is not a disk of this node")
-    if not disk.usable:
-        raise FailedPrecondition(f"{path} is not usable: {disk.why_not}")

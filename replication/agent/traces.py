@@ -16,7 +16,7 @@ from replication.agent.names import (
     parse_export_name,
 )
 from replication.agent.replicas import FENCE_TIMEOUT, Replicas
-from replication.agent.storage import Place, Storage
+from replication.agent.storage import Storage
 from replication.errors import (
     DataLoss,
     FailedPrecondition,
@@ -97,15 +97,19 @@ class Traces:
         self._storage.refresh()
         for place in self._storage.list_places():
             name = f"{place.volume_group}/{logical_volume_name(place.volume_id, place.replica_id)}"
-            epoch, written = self._read_header(place)
+            epoch, written = self._read_header(place.device)
             yield Trace(
                 TraceKind.LOGICAL_VOLUME, name, place.volume_id, place.replica_id, epoch, written=written
             )
+        for part in self._storage.list_remains():
+            name, ids = "/".join(part.key), (part.name.volume_id, part.name.replica_id)
+            epoch, written = self._read_header(part.device)
+            yield Trace(TraceKind.LOGICAL_VOLUME, name, *ids, epoch, written=written)
 
-    def _read_header(self, place: Place) -> tuple[int, bool]:
+    def _read_header(self, device: str) -> tuple[int, bool]:
         """Its epoch, and whether somebody may have written to it: what cannot be read may hold anything."""
         try:
-            head = header.find_header(place.device)
+            head = header.find_header(device)
         except (DataLoss, KernelError, NotFound):
             return 0, True
         if head is None:

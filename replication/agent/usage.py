@@ -6,7 +6,8 @@ from replication.agent.machine import Machine
 from replication.kernel import blockdev
 from replication.kernel.md_state import device_of
 from replication.kernel.sysfs import refuse
-from replication.model import AccessType, VolumeUsage
+from replication.model import AccessType
+from replication.usage import VolumeUsage
 
 _TIMEOUT = 5.0
 

@@ -238,7 +238,7 @@ class Wiping:
 
     def _wait_for_room(self, group: str, act: Callable[[], T]) -> T:
         clock, call = self._machine.clock, object()
-        deadline = clock.now() + PATIENCE
+        deadline, told = clock.now() + PATIENCE, {group}
         try:
             while True:
                 try:
@@ -246,10 +246,13 @@ class Wiping:
                 except NotWiped as error:
                     if clock.now() >= deadline:
                         raise
-                    self._tell(group, partial(Wiper.want, call=call, size_bytes=error.wanted_bytes))
+                    where = error.volume_group or group
+                    told.add(where)
+                    self._tell(where, partial(Wiper.want, call=call, size_bytes=error.wanted_bytes))
                 clock.sleep(_POLL)
         finally:
-            self._tell(group, partial(Wiper.want, call=call, size_bytes=0))
+            for each in told:
+                self._tell(each, partial(Wiper.want, call=call, size_bytes=0))
 
     def _tell(self, group: str, word: Callable[[Wiper], None]) -> None:
         with self._lock:

@@ -34,12 +34,15 @@ class Header:
     bitmap_chunk_bytes: int
     suspect: bool = False
     sequence: int = 0
+    part: int = 0  # which of several parts begins with it, from 1; 0: the replica itself
 
 
 def encode(header: Header) -> bytes:
     """One copy: BLOCK_BYTES bytes."""
     fields = asdict(header)
     sequence = fields.pop("sequence")
+    if not header.part:  # an earlier agent reads it, too
+        del fields["part"]
     payload = json.dumps(fields, sort_keys=True).encode()
     body = payload.ljust(BLOCK_BYTES - _PREAMBLE.size, b"\0")
     if len(body) + _PREAMBLE.size != BLOCK_BYTES:

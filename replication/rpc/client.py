@@ -14,6 +14,7 @@ from replication.rpc.v1 import node_pb2 as pb
 from replication.rpc.wire import Stream, Wire
 from replication.traces import Trace
 from replication.tuning import Tuning
+from replication.usage import VolumeUsage
 
 TIMEOUTS: Mapping[str, float] = MappingProxyType(
     {
@@ -158,9 +159,9 @@ class NodeClient:
     def unpublish(self, volume_id: str, path: str) -> None:
         self._call("Unpublish", pb.UnpublishRequest(volume_id=volume_id, path=path))
 
-    def measure(self, volume_id: str, path: str) -> model.VolumeUsage:
+    def measure(self, volume_id: str, path: str) -> VolumeUsage:
         request = pb.MeasureRequest(volume_id=volume_id, path=path)
-        return from_message(self._call("Measure", request), model.VolumeUsage)
+        return from_message(self._call("Measure", request), VolumeUsage)
 
     def expand_staged(self, volume_id: str, path: str, size_bytes: int) -> int:
         request = pb.ExpandStagedRequest(volume_id=volume_id, path=path, size_bytes=size_bytes)

@@ -22,11 +22,11 @@ from replication.model import (
     ReplicaSpec,
     StageSpec,
     VolumeGroup,
-    VolumeUsage,
 )
 from replication.peer import Peer, PeerVerdict
 from replication.traces import Trace
 from replication.tuning import Tuning
+from replication.usage import VolumeUsage
 
 
 class Reports(Protocol):

@@ -9,6 +9,7 @@ from replication.errors import TrilithError
 from replication.peer import Peer, PeerState, PeerVerdict
 from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
+from replication.usage import VolumeUsage
 
 GROUP = model.VolumeGroup("tri-1", "fast", "/dev/nvme1n1", 10 * model.GIB, 4 * model.GIB)
 REPLICA = model.ReplicaFacts("v1", "r0", "tri-1", model.GIB, 3, 7, suspect=True, volatile_cache=False)
@@ -33,7 +34,7 @@ FACTS = model.NodeFacts(
     arrays=(ARRAY,),
 )
 TARGET = model.Target("nqn.t", "192.0.2.1", 4420, "nqn.h", "hk", "ck")
-USAGE = model.VolumeUsage(model.AccessType.MOUNT, model.GIB, 1, 2, 3, 4, 5)
+USAGE = VolumeUsage(model.AccessType.MOUNT, model.GIB, 1, 2, 3, 4, 5)
 AILMENT = model.Ailment(model.AilmentKind.DEGRADED, "ReplicaLost", "replica r1 on node b does not answer")
 VERDICT = PeerVerdict("b", PeerState.SILENT)
 TRACE = Trace(TraceKind.LOGICAL_VOLUME, "tri-1/v1_r0", "v1", "r0", 3, written=True)
@@ -154,7 +155,7 @@ class Pretender:
     def unpublish(self, volume_id: str, path: str) -> None:
         self._note("unpublish", volume_id, path)
 
-    def measure(self, volume_id: str, path: str) -> model.VolumeUsage:
+    def measure(self, volume_id: str, path: str) -> VolumeUsage:
         self._note("measure", volume_id, path)
         return USAGE
 

@@ -42,11 +42,11 @@ from replication.model import (
     RejoinSpec,
     StageSpec,
     Target,
-    VolumeUsage,
 )
 from replication.peer import Peer, PeerState, PeerVerdict
 from replication.traces import Trace, TraceKind
 from replication.tuning import Tuning
+from replication.usage import VolumeUsage
 from tests.fakes.arrays import WATCH_POLL, FakeArray, FakeExport, FakeReports, confirmed, is_local
 from tests.fakes.disks import FakeDisks, Key
 

@@ -207,6 +207,24 @@ MUTANTS = (
         (f"{AGENT}/test_storage.py",),
     ),
     Mutant(
+        "a replica is put together though a part is missing",
+        "replication.agent.books:is_whole",
+        mistakes.returns(True),
+        (f"{AGENT}/test_parts.py",),
+    ),
+    Mutant(
+        "a part is not asked which one it is",
+        "replication.agent.headers:_get_stamp",
+        mistakes.returns_its_second,
+        (f"{AGENT}/test_headers.py",),
+    ),
+    Mutant(
+        "whatever a device is made of is taken for its parts",
+        "replication.kernel.wholes:is_beginning",
+        mistakes.returns(True),
+        ("tests/unit/kernel/test_wholes.py",),
+    ),
+    Mutant(
         "a new disk counts as wiped",
         "replication.agent.storage:Storage.doubt_free_space",
         mistakes.believed_wiped,

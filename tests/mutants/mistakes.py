@@ -41,6 +41,10 @@ def returns(value: object) -> Callable[[Function], Function]:
     return lambda _: lambda *_args, **_kwargs: value
 
 
+def returns_its_second(_: Function) -> Function:
+    return lambda _first, second: second
+
+
 # The record
 
 

@@ -22,6 +22,7 @@ SHARED = {
     "replication.threads",
     "replication.traces",
     "replication.tuning",
+    "replication.usage",
 }
 BELOW_CONTROL = {"replication.control", "replication.kubernetes", "replication.rpc", *SHARED}
 VALUES = {f"replication.{name}" for name in ("model", "errors", "layout", "tuning")}
@@ -47,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "replication.layout": {"replication.errors"},
     "replication.model": {"replication.errors", "replication.tuning"},
     "replication.traces": set(),
+    "replication.usage": {"replication.model"},
     "replication.tuning": set(),
     "replication.clock": {"replication.errors"},
     "replication.files": {"replication.errors"},

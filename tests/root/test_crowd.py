@@ -11,10 +11,12 @@ from replication.agent.replicas import Replicas
 from replication.agent.storage import Storage
 from replication.agent.wiping import Wiping
 from replication.errors import OutOfSpace, TrilithError
+from replication.kernel.dm import DeviceMapper
 from replication.kernel.lvm import Lvm
 from replication.kernel.nvmet import Nvmet
 from replication.kernel.run import run
 from replication.kernel.sysfs import Tree
+from replication.kernel.wholes import Wholes
 from replication.model import GIB, MIB, PrepareSpec, ReplicaFacts, ReplicaSpec
 from tests.root.conftest import TAGS
 from tests.root.stand import CLOCK, wait
@@ -31,7 +33,7 @@ class OneDisk(Storage):
 
     def __init__(self, tree: Tree, disk: str) -> None:
         self._disk = disk
-        super().__init__(tree, run, CLOCK)
+        super().__init__(tree, run, CLOCK, Wholes(DeviceMapper(), tree))
 
     def _candidates(self) -> tuple[str, ...]:
         return (self._disk,)

@@ -14,10 +14,12 @@ from replication.agent.storage import Storage
 from replication.agent.wiping import Wiper, Wiping
 from replication.kernel import blockdev
 from replication.kernel.direct import read_direct, write_direct
+from replication.kernel.dm import DeviceMapper
 from replication.kernel.lvm import Lvm
 from replication.kernel.nvmet import Nvmet
 from replication.kernel.run import run
 from replication.kernel.sysfs import Tree
+from replication.kernel.wholes import Wholes
 from replication.layout import DATA_OFFSET_BYTES, HEADER_AREA_BYTES
 from replication.model import MIB, PrepareSpec, ReplicaSpec, VolumeGroup
 from tests.root.conftest import TAGS
@@ -36,7 +38,7 @@ class OneDisk(Storage):
 
     def __init__(self, tree: Tree, disk: str) -> None:
         self._disk = disk
-        super().__init__(tree, run, CLOCK)
+        super().__init__(tree, run, CLOCK, Wholes(DeviceMapper(), tree))
 
     def _candidates(self) -> tuple[str, ...]:
         return (self._disk,)

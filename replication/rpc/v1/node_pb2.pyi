@@ -41,7 +41,7 @@ class VolumeGroup(_message.Message):
     def __init__(self, name: _Optional[str] = ..., pool: _Optional[str] = ..., disk: _Optional[str] = ..., size_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ...) -> None: ...
 
 class ReplicaFacts(_message.Message):
-    __slots__ = ("volume_id", "replica_id", "volume_group", "size_bytes", "epoch", "record_version", "suspect", "volatile_cache")
+    __slots__ = ("volume_id", "replica_id", "volume_group", "size_bytes", "epoch", "record_version", "suspect", "volatile_cache", "other_groups")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     VOLUME_GROUP_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class ReplicaFacts(_message.Message):
     RECORD_VERSION_FIELD_NUMBER: _ClassVar[int]
     SUSPECT_FIELD_NUMBER: _ClassVar[int]
     VOLATILE_CACHE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_GROUPS_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     replica_id: str
     volume_group: str
@@ -58,7 +59,8 @@ class ReplicaFacts(_message.Message):
     record_version: int
     suspect: bool
     volatile_cache: bool
-    def __init__(self, volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., volume_group: _Optional[str] = ..., size_bytes: _Optional[int] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., suspect: _Optional[bool] = ..., volatile_cache: _Optional[bool] = ...) -> None: ...
+    other_groups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., volume_group: _Optional[str] = ..., size_bytes: _Optional[int] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., suspect: _Optional[bool] = ..., volatile_cache: _Optional[bool] = ..., other_groups: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class NodeFacts(_message.Message):
     __slots__ = ("node", "cluster", "boot_id", "kernel", "authentication", "disks", "volume_groups", "replicas", "arrays")
@@ -137,18 +139,22 @@ class ArrayReport(_message.Message):
     def __init__(self, volume_id: _Optional[str] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberReport, _Mapping]]] = ..., resync_done: _Optional[bool] = ..., held_seconds: _Optional[float] = ..., recovery_total_bytes: _Optional[int] = ..., recovery_done_bytes: _Optional[int] = ..., recovery_bytes_per_second: _Optional[int] = ..., device: _Optional[str] = ..., sequence: _Optional[int] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ..., activity: _Optional[str] = ..., mismatched_bytes: _Optional[int] = ...) -> None: ...
 
 class ReplicaSpec(_message.Message):
-    __slots__ = ("volume_id", "replica_id", "volume_group", "size_bytes", "bitmap_chunk_bytes")
+    __slots__ = ("volume_id", "replica_id", "volume_group", "size_bytes", "bitmap_chunk_bytes", "other_groups", "striped")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     VOLUME_GROUP_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     BITMAP_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OTHER_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    STRIPED_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     replica_id: str
     volume_group: str
     size_bytes: int
     bitmap_chunk_bytes: int
-    def __init__(self, volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., volume_group: _Optional[str] = ..., size_bytes: _Optional[int] = ..., bitmap_chunk_bytes: _Optional[int] = ...) -> None: ...
+    other_groups: _containers.RepeatedScalarFieldContainer[str]
+    striped: bool
+    def __init__(self, volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., volume_group: _Optional[str] = ..., size_bytes: _Optional[int] = ..., bitmap_chunk_bytes: _Optional[int] = ..., other_groups: _Optional[_Iterable[str]] = ..., striped: _Optional[bool] = ...) -> None: ...
 
 class Consumer(_message.Message):
     __slots__ = ("host_nqn", "host_key", "controller_key")

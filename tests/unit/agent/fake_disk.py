@@ -1,11 +1,14 @@
-"""A node with one disk, on which LVM keeps its books."""
+"""A node with disks, one as a rule, on which LVM keeps its books."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from replication.errors import CommandFailed
+from replication.kernel.dm import DeviceMapper
 from replication.kernel.run import NOTHING
+from replication.kernel.wholes import Wholes
 from replication.model import GIB
+from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_lvm import FakeLvm
 from tests.unit.kernel.fake_tree import FakeTree
 
@@ -13,18 +16,22 @@ DISK = "/dev/nvme0n1"
 
 
 class Node(FakeTree):
-    """One disk; LVM and blkid as programs."""
+    """Disks of 1 GiB; LVM and blkid as programs, device-mapper as it answers."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, disks: int = 1) -> None:
         super().__init__(root)
-        self.lvm = FakeLvm({DISK: GIB})
+        names = [f"nvme{number}n1" for number in range(disks)]
+        self.lvm = FakeLvm({f"/dev/{name}": GIB for name in names})
+        self.mapped = FakeControl()
+        self.wholes = Wholes(DeviceMapper(self.mapped), self)
         self.probes = 0
         self.probing: Callable[[], object] = lambda: None  # while a disk is probed
         self.time = 0.0
-        self.add_block_device("nvme0n1", "259:0", GIB)
         self.path("/sys/block").mkdir(parents=True)
-        self.add_link("nvme0n1")
-        self.lay({f"/sys/block/nvme0n1/{name}": "0" for name in ("ro", "removable")})
+        for number, name in enumerate(names):
+            self.add_block_device(name, f"259:{number}", GIB)
+            self.add_link(name)
+            self.lay({f"/sys/block/{name}/{each}": "0" for each in ("ro", "removable")})
         self.use_disk(0)
         self.lay({"/proc/self/mountinfo": "32 1 0:27 / / rw - overlay root rw", "/proc/swaps": "Filename"})
 
@@ -45,13 +52,25 @@ class Node(FakeTree):
         environment: Mapping[str, str] = NOTHING,
     ) -> str:
         if argv[0] == "lvm":
-            return self.lvm(argv, timeout=timeout, stdin=stdin, environment=environment)
+            try:
+                return self.lvm(argv, timeout=timeout, stdin=stdin, environment=environment)
+            finally:
+                self._show_volumes()
         assert argv[0] == "blkid"
         self.probes += 1
         self.probing()
         if any(group.disk == argv[-1] for group in self.lvm.groups.values()):
             return "TYPE=LVM2_member\nUSAGE=raid\n"
         raise CommandFailed(argv, 2, "")
+
+    def _show_volumes(self) -> None:
+        """As devices, while they are active."""
+        for group, name, minor, size in self.lvm.list_active():
+            kname, number = f"lv{minor}", f"252:{minor}"
+            if f"/dev/{kname}" not in self.numbers:
+                self.add_block_device(kname, number, size)
+            self.numbers[f"/dev/{group}/{name}"] = number
+            self.put(f"/sys/class/block/{kname}/size", str(size // 512))
 
     def now(self) -> float:
         return self.time

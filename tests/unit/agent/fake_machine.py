@@ -9,6 +9,7 @@ from replication.kernel.hold import HoldLayer
 from replication.kernel.nvme import NvmeHost
 from replication.kernel.nvmet import Nvmet
 from replication.kernel.sysfs import Tree
+from replication.kernel.wholes import Wholes
 from tests.unit.kernel.fake_runner import FakeRunner
 
 
@@ -27,6 +28,7 @@ def fake_machine(tree: Tree, holds: HoldLayer | None = None) -> Machine:
         blocking=Blocking(),
         apart=cast("Apart", direct),  # in this very process
         holds=cast("HoldLayer", holds),
+        wholes=cast("Wholes", None),
         host=cast("NvmeHost", None),
         target=cast("Nvmet", None),
     )

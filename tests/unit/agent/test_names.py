@@ -4,11 +4,13 @@ from hypothesis import strategies as st
 from replication.agent.names import (
     ExportName,
     HoldName,
+    PartName,
     array_name,
     logical_volume_name,
     parse_export_name,
     parse_hold_name,
     parse_logical_volume_name,
+    parse_part_name,
     volume_of_array,
 )
 
@@ -28,6 +30,13 @@ def test_a_hold_name_reads_back(name: HoldName) -> None:
 def test_an_export_name_reads_back_and_fits_an_nqn(name: ExportName) -> None:
     assert parse_export_name(str(name)) == name
     assert len(str(name)) <= 223  # NVMe base specification, 4.7
+
+
+@given(st.builds(PartName, volumes, replicas, st.integers(1, 99), st.integers(1, 99), st.booleans()))
+def test_a_part_is_no_replica_to_an_agent_that_knows_no_parts(name: PartName) -> None:
+    assert parse_part_name(str(name)) == name
+    assert parse_logical_volume_name(str(name)) is None
+    assert len(f"trilith_0123abcd-{name}") < 128
 
 
 @given(volumes, replicas)

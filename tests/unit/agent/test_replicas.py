@@ -6,7 +6,7 @@ import pytest
 
 from replication import layout
 from replication.agent.replicas import Replicas
-from replication.agent.storage import Place, Storage
+from replication.agent.storage import Part, Place, Storage
 from replication.agent.wiping import Wiping
 from replication.errors import DataLoss, StaleEpoch
 from replication.kernel.header import (
@@ -41,6 +41,9 @@ class Shelf(Storage):
     def find_place(self, volume_id: str, replica_id: str) -> Place | None:
         found = (p for p in self.places if (p.volume_id, p.replica_id) == (volume_id, replica_id))
         return next(found, None)
+
+    def list_remains(self) -> tuple[Part, ...]:
+        return ()
 
     def discard_volume(self, place: Place) -> None:
         self.places.remove(place)

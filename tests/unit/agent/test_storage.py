@@ -28,7 +28,7 @@ def node(tmp_path: Path) -> Node:
 @pytest.fixture
 def storage(node: Node) -> Storage:
     """Of which everything is wiped."""
-    made = Storage(node, node.run, node)
+    made = Storage(node, node.run, node, node.wholes)
     made.ensure_pool("fast", (DISK,))
     made.doubt_free_space(group_of(made))
     wipe(made)
@@ -74,7 +74,7 @@ def test_what_it_knows_after_changes_is_what_another_agent_reads(storage: Storag
     storage.discard_volume(storage.get_place(VOLUME, "r3"))
     storage.name_discarded(group)
     storage.cut(group, storage.list_dirty(group)[0].name, 48 * MIB)
-    later = Storage(node, node.run, node)
+    later = Storage(node, node.run, node, node.wholes)
     assert storage.list_volume_groups() == later.list_volume_groups()
     assert set(storage.list_places()) == set(later.list_places())
     assert storage.list_dirty(group) == later.list_dirty(group)
@@ -153,7 +153,7 @@ def test_a_slow_disk_keeps_one_question_waiting_and_not_the_next(storage: Storag
 
 
 def test_a_disk_that_was_taken_is_told_as_ours_at_once(node: Node) -> None:
-    made = Storage(node, node.run, node)
+    made = Storage(node, node.run, node, node.wholes)
     (free,) = made.list_disks()
     made.ensure_pool("fast", (DISK,))
     (ours,) = made.list_disks()
@@ -220,7 +220,7 @@ def test_what_is_wiped_is_free(storage: Storage) -> None:
 
 
 def test_nothing_of_a_new_disk_is_free_before_it_is_wiped(node: Node) -> None:
-    storage = Storage(node, node.run, node)
+    storage = Storage(node, node.run, node, node.wholes)
     storage.ensure_pool("fast", (DISK,))
     (group,) = storage.list_volume_groups()
     assert room(storage) == (0, group.size_bytes)
@@ -235,7 +235,7 @@ def test_nothing_of_a_new_disk_is_free_before_it_is_wiped(node: Node) -> None:
 
 @pytest.mark.parametrize("killed_at", ["lvcreate", "vgchange"])
 def test_a_new_disk_is_not_free_wherever_the_agent_was_killed(node: Node, killed_at: str) -> None:
-    storage = Storage(node, node.run, node)
+    storage = Storage(node, node.run, node, node.wholes)
     storage.ensure_pool("fast", (DISK,))
     program = getattr(node.lvm, f"_{killed_at}")
 
@@ -246,7 +246,7 @@ def test_a_new_disk_is_not_free_wherever_the_agent_was_killed(node: Node, killed
     with pytest.raises(CommandFailed):
         storage.doubt_free_space(group_of(storage))
     setattr(node.lvm, f"_{killed_at}", program)
-    later = Storage(node, node.run, node)
+    later = Storage(node, node.run, node, node.wholes)
     (group,) = later.list_volume_groups()
     assert room(later) == (0, group.size_bytes)
     with pytest.raises(NotWiped):
@@ -256,11 +256,11 @@ def test_a_new_disk_is_not_free_wherever_the_agent_was_killed(node: Node, killed
 
 
 def test_the_free_space_of_an_older_agents_disk_is_wiped_and_its_replicas_stay(node: Node) -> None:
-    before = Storage(node, node.run, node)
+    before = Storage(node, node.run, node, node.wholes)
     before.ensure_pool("fast", (DISK,))
     lvm = before._lvm
     lvm.ensure_logical_volume(group_of(before), f"{VOLUME}_{REPLICA}", 100 * MIB, frozenset({"trilith"}))
-    storage = Storage(node, node.run, node)
+    storage = Storage(node, node.run, node, node.wholes)
     storage.doubt_free_space(group_of(storage))
     (group,) = storage.list_volume_groups()
     assert room(storage) == (0, group.size_bytes - 100 * MIB)

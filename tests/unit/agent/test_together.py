@@ -24,7 +24,7 @@ def node(tmp_path: Path) -> Node:
 @pytest.fixture
 def storage(node: Node) -> Storage:
     """Of which everything is wiped."""
-    made = Storage(node, node.run, node)
+    made = Storage(node, node.run, node, node.wholes)
     made.ensure_pool("fast", (DISK,))
     made.doubt_free_space(group_of(made))
     for dirty in made.list_dirty(group_of(made)):
@@ -84,7 +84,7 @@ def test_replicas_that_wait_for_each_other_are_made_by_one_run(storage: Storage,
     made = Crowd(node).run(storage, [100 * MIB] * 5)
     assert made == [storage.get_place(VOLUME, f"r{number}") for number in range(1, 6)]
     assert node.lvm.starts == started + 2
-    assert set(storage.list_places()) == set(Storage(node, node.run, node).list_places())
+    assert set(storage.list_places()) == set(Storage(node, node.run, node, node.wholes).list_places())
 
 
 def test_of_those_that_wait_each_is_told_its_own_error(storage: Storage, node: Node) -> None:
@@ -108,7 +108,7 @@ def test_one_that_lvm_refuses_keeps_no_other_from_being_made(storage: Storage, n
     made = crowd.run(storage, [8 * MIB] * 3)
     assert [isinstance(place, CommandFailed) for place in made] == [False, True, False]
     assert {place.replica_id for place in storage.list_places()} == {"r0", "r1", "r3"}
-    assert set(storage.list_places()) == set(Storage(node, node.run, node).list_places())
+    assert set(storage.list_places()) == set(Storage(node, node.run, node, node.wholes).list_places())
 
 
 def test_a_replica_goes_without_waiting_for_lvm_and_stays_gone(storage: Storage, node: Node) -> None:

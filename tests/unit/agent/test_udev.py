@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from replication.agent.discovery import group_name
 from replication.agent.names import ExportName, HoldName, logical_volume_name
-from replication.agent.storage import group_name
 from replication.agent.udev import UNREAD_SECONDS, Patterns, format_rules, quieten_udev
 from replication.clock import SystemClock
 from replication.kernel import md_state

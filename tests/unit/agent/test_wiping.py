@@ -55,7 +55,7 @@ class Careful(Storage):
 
     def __init__(self, node: Node, surface: Surface) -> None:
         self._surface = surface
-        super().__init__(node, node.run, node)
+        super().__init__(node, node.run, node, node.wholes)
 
     def cut(self, group: str, name: str, size_bytes: int) -> None:
         size = self._books.sizes[group, name]

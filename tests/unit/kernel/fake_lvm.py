@@ -69,6 +69,13 @@ class FakeLvm:
         assert first.startswith("#!")
         return "".join([self._command(("lvm", *line.split(" "))) for line in lines])
 
+    def list_active(self) -> list[tuple[str, str, int, int]]:
+        """Group, name, minor number and size of every volume that has a device."""
+        found = [
+            (group, name, each) for group, home in self.groups.items() for name, each in home.volumes.items()
+        ]
+        return [(group, name, each.minor, each.size) for group, name, each in found if each.active]
+
     def _command(self, argv: tuple[str, ...]) -> str:
         self.calls.append(argv)
         words = [word for word in argv[2:] if word not in ("-y", "-Wn", "-Zn", "-ay")]
