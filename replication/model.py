@@ -62,6 +62,12 @@ class Replica:
     as_of: int = 0  # version of the record in which its state changed last
     leaving: bool = False  # to be replaced, though nothing is wrong with it: its place is to be emptied
     marked: int = 0  # version of the record that its header has at least: what is older is an old copy
+    other_groups: tuple[str, ...] = ()  # where it lies besides: on no single disk
+    striped: bool = False  # over all of these; else it goes on on the next one where one is full
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return self.volume_group, *self.other_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,7 @@ class Pool:
     nodes: tuple[str, ...]
     replica_count: int
     disks: tuple[tuple[str, str], ...] = ()  # (node, device path) chosen by hand; empty: every usable disk
+    striped: bool = False  # each replica is spread over all disks of its node
 
 
 # Facts: what an agent reads from its kernel and its disks. Never stored as truth.

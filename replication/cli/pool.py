@@ -8,9 +8,9 @@ import click
 from replication.cli.output import print_json, print_table
 from replication.cli.session import Session, pass_session
 from replication.cli.sizes import format_size
+from replication.control.placement import Want, largest_size
 from replication.control.pools import NodeUsage
 from replication.errors import InvalidRequest
-from replication.layout import DATA_OFFSET_BYTES
 from replication.model import Pool, VolumeGroup
 
 REPLICA_COUNTS = ("1", "3", "5")
@@ -54,16 +54,27 @@ def command() -> None:
 @click.option(
     "--replicas", type=click.Choice(REPLICA_COUNTS), default="3", show_default=True, help="Of its volumes."
 )
+@click.option(
+    "--striped",
+    is_flag=True,
+    help="Spread each replica over all disks of its node; a dead disk then costs all of them.",
+)
 @pass_session
 def create(
-    session: Session, name: str, nodes: tuple[str, ...], disks: tuple[str, ...], replicas: str
+    session: Session,
+    *,
+    name: str,
+    nodes: tuple[str, ...],
+    disks: tuple[str, ...],
+    replicas: str,
+    striped: bool,
 ) -> None:
     """Make pool NAME. Only disks without any content are taken."""
     chosen = tuple(parse_disk(text) for text in disks)
     members = tuple(dict.fromkeys((*nodes, *(node for node, _ in chosen))))
     if not members:
         raise InvalidRequest(f"pool {name}: name its nodes with --node, or its disks with --disk NODE:PATH")
-    pool = session.control.pools.create(name, members, int(replicas), chosen)
+    pool = session.control.pools.create(name, members, int(replicas), chosen, striped=striped)
     _print(session, [pool])
 
 
@@ -124,9 +135,7 @@ def sum_room(groups: Iterable[VolumeGroup]) -> Room:
 
 def find_largest(pool: Pool, usage: tuple[NodeUsage, ...]) -> int:
     """Bytes of the largest replica for which as many nodes have room as a volume has replicas."""
-    free = sorted((max((g.free_bytes for g in node.groups), default=0) for node in usage), reverse=True)
-    enough = len(free) >= pool.replica_count
-    return max(0, free[pool.replica_count - 1] - DATA_OFFSET_BYTES) if enough else 0
+    return largest_size(Want(pool, 0, pool.replica_count), {node.node: node.groups for node in usage})
 
 
 def _print(session: Session, pools: list[Pool] | tuple[Pool, ...]) -> None:
@@ -151,6 +160,7 @@ def _to_plain(pool: Pool, usage: tuple[NodeUsage, ...]) -> dict[str, object]:
         "name": pool.name,
         "nodes": pool.nodes,
         "replica_count": pool.replica_count,
+        "striped": pool.striped,
         "size_bytes": room.size,
         "free_bytes": room.free,
         "reserved_bytes": room.reserved,

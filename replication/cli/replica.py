@@ -32,7 +32,8 @@ def list_replicas(session: Session, volume: str | None) -> None:
 def to_row(volume: Volume, replica: Replica) -> tuple[str, ...]:
     copy = "" if replica.state is ReplicaState.IN_SYNC else replica.copy
     since = format_since(replica.since)
-    return (volume.name, replica.id, replica.node, replica.state, since, copy, replica.volume_group)
+    groups = " ".join(replica.groups)
+    return (volume.name, replica.id, replica.node, replica.state, since, copy, groups)
 
 
 def to_plain(volume: Volume, replica: Replica) -> dict[str, object]:
@@ -45,6 +46,8 @@ def to_plain(volume: Volume, replica: Replica) -> dict[str, object]:
         "since": replica.since,
         "copy": None if replica.state is ReplicaState.IN_SYNC else replica.copy,
         "volume_group": replica.volume_group,
+        "other_groups": replica.other_groups,
+        "striped": replica.striped,
     }
 
 

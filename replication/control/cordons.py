@@ -39,7 +39,8 @@ def open_facts(facts: Mapping[str, NodeFacts], cordons: Collection[Cordon]) -> d
 
 
 def list_inside(volume: Volume, cordon: Cordon) -> tuple[Replica, ...]:
-    return tuple(r for r in volume.replicas if cordon.covers(r.node, r.volume_group))
+    """Also those that only a part of lies there."""
+    return tuple(r for r in volume.replicas if any(cordon.covers(r.node, group) for group in r.groups))
 
 
 def choose_leaving(volume: Volume, cordons: Collection[Cordon]) -> frozenset[str]:

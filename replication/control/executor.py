@@ -56,10 +56,22 @@ class Executor:
         return _each(volume.replicas, partial(self.ensure_replica, volume), PATIENT_SECONDS)
 
     def ensure_replica(self, volume: Volume, replica: Replica) -> ReplicaFacts:
+        """Unsupported when an agent that knows no parts has put it on one disk."""
         spec = ReplicaSpec(
-            volume.id, replica.id, replica.volume_group, volume.size_bytes, volume.bitmap_chunk_bytes
+            volume_id=volume.id,
+            replica_id=replica.id,
+            volume_group=replica.volume_group,
+            size_bytes=volume.size_bytes,
+            bitmap_chunk_bytes=volume.bitmap_chunk_bytes,
+            other_groups=replica.other_groups,
+            striped=replica.striped,
         )
-        return self._nodes.to(replica.node).ensure_replica(spec)
+        made = self._nodes.to(replica.node).ensure_replica(spec)
+        if made.groups != replica.groups:
+            there, said = ", ".join(made.groups), ", ".join(replica.groups)
+            name = f"replica {replica.id} on node {replica.node}"
+            raise Unsupported(f"{name} lies on {there}, not on {said}: its agent is older, upgrade it")
+        return made
 
     def remove_replicas(self, volume: Volume) -> dict[str, TrilithError]:
         """The errors. What does not exist, or was on a node that left the cluster, is removed.

@@ -57,8 +57,8 @@ def check(volume: Volume) -> tuple[str, ...]:
         or all(r.state is not REBUILDING for r in volume.replicas),
         "a consumer without an attachment": (volume.consumer is None) == (volume.attachment is DETACHED),
         "a resync from a replica that is not in sync": volume.resync_source in sources | {None},
-        "two replicas on one disk": len({(r.node, r.volume_group) for r in volume.replicas})
-        == len(volume.replicas),
+        "two replicas on one disk": len({(r.node, group) for r in volume.replicas for group in r.groups})
+        == sum(len(r.groups) for r in volume.replicas),
         "two replicas with one id": len({r.id for r in volume.replicas}) == len(volume.replicas),
     }
     return tuple(rule for rule, holds in rules.items() if not holds)
@@ -173,9 +173,12 @@ def stop_rebuild(volume: Volume, epoch: int, replica_id: str) -> Volume:
     return _map(volume, lambda r: _interrupted(r) if r.id == replica_id else r)
 
 
-def add_replica(volume: Volume, node: str, volume_group: str) -> Volume:
+def add_replica(
+    volume: Volume, node: str, volume_group: str, other_groups: tuple[str, ...] = (), *, striped: bool = False
+) -> Volume:
     """One more, that holds nothing yet. To be made after this is recorded."""
-    new = Replica(f"r{volume.next_replica}", node, volume_group, STALE, CopyMode.FULL)
+    place = Replica(f"r{volume.next_replica}", node, volume_group, STALE, CopyMode.FULL)
+    new = replace(place, other_groups=other_groups, striped=striped)
     return replace(volume, replicas=(*volume.replicas, new), next_replica=volume.next_replica + 1)
 
 

@@ -57,7 +57,15 @@ def new_volume(
 ) -> Volume:
     """The intent to make it: nothing is in sync yet."""
     replicas = tuple(
-        Replica(f"r{number}", place.node, place.volume_group, ReplicaState.STALE, since=wall)
+        Replica(
+            id=f"r{number}",
+            node=place.node,
+            volume_group=place.volume_group,
+            state=ReplicaState.STALE,
+            since=wall,
+            other_groups=place.other_groups,
+            striped=place.striped,
+        )
         for number, place in enumerate(places)
     )
     return Volume(

@@ -1,9 +1,10 @@
 """Which nodes and disks get a new volume's replicas. Pure.
 
-One replica per node, on one disk of it. Replicas are spread over domains (zones, as a rule): the next one
-goes where the fewest are. Of these, nodes that the scheduler prefers come first where the replica fits;
-then those whose roomiest disk has the most room; names break ties, so that equal facts give equal answers.
-Room whose old bytes are still to be wiped comes last: whoever makes the replica there waits for it.
+One replica per node: on one disk of it wherever it fits on one, else on as few as it takes; in a striped
+pool on all of them. Replicas are spread over domains (zones, as a rule): the next one goes where the fewest
+are. Of these, nodes where it fits on one disk come first; then those that the scheduler prefers, then those
+with the most room; names break ties, so that equal facts give equal answers. Room whose old bytes are still
+to be wiped comes last: whoever makes the replica there waits for it.
 """
 
 from collections import Counter, deque
@@ -19,7 +20,7 @@ from replication.errors import (
     TrilithError,
     Unavailable,
 )
-from replication.layout import DATA_OFFSET_BYTES, LARGEST_NEW_BYTES
+from replication.layout import DATA_OFFSET_BYTES, LARGEST_NEW_BYTES, PART_AREA_BYTES, split
 from replication.model import GIB, MIB, Node, Pool, VolumeGroup
 
 EXTENT_BYTES = 4 * MIB
@@ -48,6 +49,29 @@ class Place:
 
     node: str
     volume_group: str
+    other_groups: tuple[str, ...] = ()
+    striped: bool = False
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return self.volume_group, *self.other_groups
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Disks of one node that a replica fits on, in the order in which it takes them."""
+
+    groups: tuple[VolumeGroup, ...]
+    striped: bool
+    waits: bool  # for old bytes to be wiped
+
+    @property
+    def spans(self) -> bool:
+        return len(self.groups) > 1 and not self.striped
+
+    @property
+    def room_bytes(self) -> int:
+        return sum(map(room_bytes, self.groups))
 
 
 def round_up(size_bytes: int) -> int:
@@ -74,30 +98,33 @@ def choose_places(
     """`groups`: the volume groups of each node that answered. `silent`: why the others did not."""
     check_count(want.replica_count, want.pool.nodes, want.pool.name)
     needed = space_bytes(want.size_bytes)
-    best = {node: _quickest(want.pool, found, needed) for node, found in groups.items()}
-    fitting = {node: group for node, group in best.items() if group is not None}
+    best = {node: find_fit(want.pool, found, needed) for node, found in groups.items()}
+    fitting = {node: fit for node, fit in best.items() if fit is not None}
     places = {node: place for place, node in reversed(tuple(enumerate(want.preferred_nodes)))}
     last = len(want.preferred_nodes)
 
-    def rank(node: str) -> tuple[bool, int, int, str]:
-        """What has to be wiped first comes last."""
-        group = fitting[node]
-        return group.free_bytes < needed, places.get(node, last), -room_bytes(group), node
+    def rank(node: str) -> tuple[bool, bool, int, int, str]:
+        """What a dead disk costs comes first, then whether old bytes have to be wiped."""
+        fit = fitting[node]
+        return fit.spans, fit.waits, places.get(node, last), -fit.room_bytes, node
 
     order = sorted(_filter_allowed(want, fitting), key=rank)
     chosen = _spread(want, order)
     if len(chosen) < want.replica_count:
         raise _refusal(want, groups, len(chosen), silent)
-    return tuple(Place(node, fitting[node].name) for node in chosen)
+    return tuple(_place(node, fitting[node]) for node in chosen)
+
+
+def _place(node: str, fit: Fit) -> Place:
+    first, *others = (group.name for group in fit.groups)
+    return Place(node, first, tuple(others), fit.striped)
 
 
 def largest_size(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> int:
     """Bytes of the largest volume that could be made at once, whatever the size in `want`; or 0."""
-    best = {node: _roomiest(want.pool, found) for node, found in groups.items()}
     room = {
-        node: _data_bytes(group.free_bytes)
-        for node in _filter_allowed(want, best)
-        if (group := best[node]) is not None
+        node: _most(want.pool, groups[node], _free_bytes) - round_up(DATA_OFFSET_BYTES)
+        for node in _filter_allowed(want, groups)
     }
     order = sorted(room, key=lambda node: -room[node])
     chosen = _spread(want, order) if want.apart else tuple(order[: want.replica_count])
@@ -136,23 +163,50 @@ def _spread(want: Want, order: Sequence[str]) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _data_bytes(free_bytes: int) -> int:
-    """What a replica can hold that takes all of `free_bytes`."""
-    return free_bytes // EXTENT_BYTES * EXTENT_BYTES - round_up(DATA_OFFSET_BYTES)
-
-
-def _roomiest(pool: Pool, groups: tuple[VolumeGroup, ...]) -> VolumeGroup | None:
+def find_fit(pool: Pool, groups: Iterable[VolumeGroup], needed: int) -> Fit | None:
+    """For a replica that takes `needed` bytes, on the disks that `pool` has on one node."""
     ours = [group for group in groups if group.pool == pool.name]
-    if len(ours) == 1:
-        return ours[0]
-    return min(ours, key=lambda group: (-group.free_bytes, group.name), default=None)
+    if pool.striped and len(ours) > 1:
+        return _fit(sorted(ours, key=lambda group: group.name), needed, striped=True)
+    one = _quickest(ours, needed)
+    return _fit([one], needed) if one is not None else _find_row(ours, needed)
 
 
-def _quickest(pool: Pool, groups: tuple[VolumeGroup, ...], needed: int) -> VolumeGroup | None:
+def _quickest(ours: Iterable[VolumeGroup], needed: int) -> VolumeGroup | None:
     """The roomiest that has `needed` free, else the roomiest that will have it."""
-    ours = [group for group in groups if group.pool == pool.name]
     fitting = [group for group in ours if room_bytes(group) >= needed]
     return min(fitting, key=lambda g: (g.free_bytes < needed, -room_bytes(g), g.name), default=None)
+
+
+def _find_row(ours: Iterable[VolumeGroup], needed: int) -> Fit | None:
+    """On as few as it takes."""
+    roomiest = sorted(ours, key=lambda group: (-room_bytes(group), group.name))
+    rows = (_fit(roomiest[:count], needed) for count in range(2, len(roomiest) + 1))
+    return next((row for row in rows if row is not None), None)
+
+
+def _fit(groups: Sequence[VolumeGroup], needed: int, *, striped: bool = False) -> Fit | None:
+    if take(groups, needed, room_bytes, striped=striped) is None:
+        return None
+    return Fit(tuple(groups), striped, take(groups, needed, _free_bytes, striped=striped) is None)
+
+
+Measure = Callable[[VolumeGroup], int]
+"""How much of a disk counts."""
+
+
+def take(
+    groups: Sequence[VolumeGroup], needed: int, measure: Measure, *, striped: bool
+) -> tuple[int, ...] | None:
+    """What a replica that takes `needed` takes of each; None where it does not fit."""
+    rooms = [measure(group) for group in groups]
+    if len(rooms) > 1:
+        return split(needed, rooms, striped=striped)
+    return (needed,) if needed <= rooms[0] else None
+
+
+def _free_bytes(group: VolumeGroup) -> int:
+    return group.free_bytes
 
 
 def room_bytes(group: VolumeGroup) -> int:
@@ -171,9 +225,9 @@ def _refusal(
         named = "; ".join(f"{node}: {why}" for node, why in sorted(silent.items()))
         return Unavailable(f"{what}: {fitting} nodes have room, and these do not answer: {named}")
     if _could_ever_fit(want, groups) + len(silent) < want.replica_count:
-        return OutOfRange(f"{what}: larger than the disks, the largest are {_sizes(want.pool, groups)}")
+        return OutOfRange(f"{what}: larger than the disks: nodes have {_sizes(want.pool, groups)}")
     free = f"free, or being wiped, are {_free(want.pool, groups)}"
-    return OutOfSpace(f"{what}: {fitting} nodes have room on one disk; {free}")
+    return OutOfSpace(f"{what}: {fitting} nodes have room; {free}")
 
 
 def _where(want: Want) -> str:
@@ -185,7 +239,7 @@ def _where(want: Want) -> str:
 def _could_ever_fit(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> int:
     needed = space_bytes(want.size_bytes)
     return sum(
-        any(g.pool == want.pool.name and g.size_bytes >= needed for g in found)
+        _most(want.pool, found, lambda group: group.size_bytes) >= needed
         for node, found in groups.items()
         if not want.required_nodes or node in want.required_nodes
     )
@@ -199,8 +253,13 @@ def _free(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
     return _each({node: _most(pool, found, room_bytes) for node, found in groups.items()})
 
 
-def _most(pool: Pool, groups: tuple[VolumeGroup, ...], measure: Callable[[VolumeGroup], int]) -> int:
-    return max((measure(group) for group in groups if group.pool == pool.name), default=0)
+def _most(pool: Pool, groups: Iterable[VolumeGroup], measure: Measure) -> int:
+    """What one replica can take: on one disk or, where that is more, on several."""
+    rooms = [measure(group) // EXTENT_BYTES * EXTENT_BYTES for group in groups if group.pool == pool.name]
+    if len(rooms) < 2:
+        return sum(rooms)
+    gives = [max(0, room - PART_AREA_BYTES) for room in rooms]
+    return len(gives) * min(gives) if pool.striped else max(*rooms, sum(gives))
 
 
 def _each(sizes: Mapping[str, int]) -> str:

@@ -32,13 +32,19 @@ class Pools:
         self._events = events
 
     def create(
-        self, name: str, nodes: tuple[str, ...], replica_count: int, disks: tuple[tuple[str, str], ...] = ()
+        self,
+        name: str,
+        nodes: tuple[str, ...],
+        replica_count: int,
+        disks: tuple[tuple[str, str], ...] = (),
+        *,
+        striped: bool = False,
     ) -> Pool:
         """`disks` are (node, device path); none for a node means every usable disk of it.
 
         A new pool, or none: when a node refuses, the others give back what they took.
         """
-        pool = Pool(name, tuple(dict.fromkeys(nodes)), replica_count, disks)
+        pool = Pool(name, tuple(dict.fromkeys(nodes)), replica_count, disks, striped)
         self._check(pool)
         chosen = self._choose_disks(pool)
         new = all(known.name != name for known in self._store.list_pools())
@@ -65,9 +71,9 @@ class Pools:
             self._store.replace_pool(pool, replace(pool, nodes=(*pool.nodes, node)))
         self._make(node, name, disks)
 
-    def begin(self, name: str, nodes: tuple[str, ...], replica_count: int) -> Pool:
+    def begin(self, name: str, nodes: tuple[str, ...], replica_count: int, *, striped: bool = False) -> Pool:
         """Record a pool of these nodes, whose disks `extend` takes. AlreadyExists when another is there."""
-        pool = Pool(name, nodes, replica_count)
+        pool = Pool(name, nodes, replica_count, striped=striped)
         self._check(pool)
         self._store.add_pool(pool)
         self._events.write(name, "created", f"pool {name} on {', '.join(nodes)}")

@@ -58,8 +58,9 @@ def find_refusal(volume: Volume, replica: Replica, facts: NodeFacts) -> str | No
     found = find_facts(facts, volume.id, replica.id)
     if found is None:
         return f"node {replica.node} does not have it"
-    if found.volume_group != replica.volume_group:
-        return f"it lies on {found.volume_group}, the record says {replica.volume_group}"
+    if found.groups != replica.groups:
+        there, said = ", ".join(found.groups), ", ".join(replica.groups)
+        return f"it lies on {there}, the record says {said}"
     if found.epoch > volume.epoch:
         return f"its header has epoch {found.epoch}, the record {volume.epoch}: was the store restored?"
     return None

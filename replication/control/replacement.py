@@ -76,8 +76,8 @@ def find_absence(
     kept = find_facts(found, volume.id, replica.id)
     if kept is not None:
         return Absence.OLD if replica.state is ReplicaState.IN_SYNC and is_old(replica, kept) else None
-    there = any(group.name == replica.volume_group for group in found.volume_groups)
-    return Absence.MISSING if there else Absence.DISK_GONE
+    there = {group.name for group in found.volume_groups}
+    return Absence.MISSING if there.issuperset(replica.groups) else Absence.DISK_GONE
 
 
 def follow_absences(
@@ -161,7 +161,7 @@ def choose_new_place(
     replicas apart takes no other. OutOfSpace when there is none.
     """
     kept = {r.node for r in _list_kept(volume, overdue)}
-    given_up = {(r.node, r.volume_group) for r in volume.replicas}
+    given_up = {(r.node, group) for r in volume.replicas for group in r.groups}
     groups = {
         node: tuple(g for g in facts[node].volume_groups if (node, g.name) not in given_up)
         for node in pool.nodes

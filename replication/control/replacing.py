@@ -131,8 +131,9 @@ class Replacing:
 
     def _add(self, volume: Volume, survey: Survey) -> Replica:
         place = self._find_place(volume, survey)
+        where = (place.node, place.volume_group, place.other_groups)
         added = self._records.change(
-            volume.id, lambda v: insync.add_replica(v, place.node, place.volume_group)
+            volume.id, lambda v: insync.add_replica(v, *where, striped=place.striped)
         ).volume
         new = added.replicas[-1]
         reasons = "; ".join(

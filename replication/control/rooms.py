@@ -6,14 +6,14 @@ is none, every node of the pool has been asked.
 """
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 
 from replication.clock import Clock
 from replication.control.cordons import Cordon, list_open
 from replication.control.executor import Executor
-from replication.control.placement import Place, Want, choose_places, room_bytes, space_bytes
+from replication.control.placement import Place, Want, choose_places, room_bytes, space_bytes, take
 from replication.errors import FailedPrecondition, OutOfRange, OutOfSpace, TrilithError, Unavailable
 from replication.model import NodeFacts, VolumeGroup
 
@@ -122,13 +122,21 @@ def open_groups(
 
 def _without(answer: Answer, place: Place, needed: int, cordons: Collection[Cordon]) -> Answer | None:
     """What is left when a replica has been put there; None when it does not fit."""
-    room = {group.name: room_bytes(group) for group in list_open(place.node, answer.groups, cordons)}
-    if room.get(place.volume_group, 0) < needed:
+    found = {group.name: group for group in list_open(place.node, answer.groups, cordons)}
+    if not found.keys() >= set(place.groups):
         return None
-    groups = (
-        _give_away(group, needed) if group.name == place.volume_group else group for group in answer.groups
-    )
+    taken = _take([found[name] for name in place.groups], needed, striped=place.striped)
+    if taken is None:
+        return None
+    of_each = dict(zip(place.groups, taken, strict=True))
+    groups = (_give_away(group, of_each.get(group.name, 0)) for group in answer.groups)
     return replace(answer, groups=tuple(groups))
+
+
+def _take(groups: Sequence[VolumeGroup], needed: int, *, striped: bool) -> tuple[int, ...] | None:
+    """As the node's agent will."""
+    now = take(groups, needed, lambda group: group.free_bytes, striped=striped)
+    return now or take(groups, needed, room_bytes, striped=striped)
 
 
 def _give_away(group: VolumeGroup, needed: int) -> VolumeGroup:

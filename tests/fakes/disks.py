@@ -14,6 +14,7 @@ from replication.errors import (
     StaleEpoch,
     Unavailable,
 )
+from replication.layout import grow, split
 from replication.model import GIB, Ailment, Disk, ReplicaFacts, ReplicaSpec, VolumeGroup
 from tests.fakes.arrays import FakeArray, FakeExport
 
@@ -35,6 +36,8 @@ class FakeDisks:
     suspect: set[Key] = field(default_factory=set)
     pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
     replicas: dict[Key, ReplicaFacts] = field(default_factory=dict)
+    parts: dict[Key, dict[str, int]] = field(default_factory=dict)  # of replicas on several disks: bytes
+    striped: set[Key] = field(default_factory=set)
     exports: dict[Key, FakeExport] = field(default_factory=dict)
     arrays: dict[str, FakeArray] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
@@ -52,7 +55,7 @@ class FakeDisks:
     def remove_disk_pool(self, pool: str) -> None:
         self._called("remove_disk_pool")
         groups = {group.name for group in self._groups() if group.pool == pool}
-        if any(facts.volume_group in groups for facts in self.replicas.values()):
+        if any(not groups.isdisjoint(facts.groups) for facts in self.replicas.values()):
             raise FailedPrecondition(f"pool {pool} on {self.name} holds replicas")
         self.pools.pop(pool, None)
 
@@ -65,7 +68,7 @@ class FakeDisks:
         key = (spec.volume_id, spec.replica_id)
         with self._mutex:
             if key not in self.replicas:
-                self._require_room(spec.volume_group, space_bytes(spec.size_bytes))
+                self._take(spec)
                 self.replicas[key] = _new_replica(spec, volatile_cache=self.volatile_cache)
             if self.replicas[key].size_bytes != spec.size_bytes:
                 raise FailedPrecondition(f"replica {key} has another size")
@@ -86,9 +89,34 @@ class FakeDisks:
         found = self._get((volume_id, replica_id))
         if size_bytes < found.size_bytes:
             raise InvalidRequest(f"replica {replica_id} never shrinks")
-        self._require_room(found.volume_group, space_bytes(size_bytes) - space_bytes(found.size_bytes))
+        more = {found.volume_group: space_bytes(size_bytes) - space_bytes(found.size_bytes)}
+        if found.other_groups:
+            more = self._grow((volume_id, replica_id), space_bytes(size_bytes))
+        for group, more_bytes in more.items():
+            self._require_room(group, more_bytes)
+        for group, more_bytes in more.items() if found.other_groups else ():
+            self.parts[volume_id, replica_id][group] += more_bytes
         self.replicas[volume_id, replica_id] = replace(found, size_bytes=size_bytes)
         return self._facts((volume_id, replica_id))
+
+    def _take(self, spec: ReplicaSpec) -> None:
+        """OutOfSpace where there is no room."""
+        names, needed = (spec.volume_group, *spec.other_groups), space_bytes(spec.size_bytes)
+        if len(names) == 1:
+            self._require_room(spec.volume_group, needed)
+            return
+        free = [group.free_bytes for name in names for group in self._groups() if group.name == name]
+        sizes = split(needed, free, striped=spec.striped)
+        if sizes is None:
+            raise OutOfSpace(f"{needed} bytes do not fit on {', '.join(names)} of {self.name}")
+        self.parts[spec.volume_id, spec.replica_id] = dict(zip(names, sizes, strict=True))
+        self.striped |= {(spec.volume_id, spec.replica_id)} if spec.striped else set()
+
+    def _grow(self, key: Key, needed: int) -> dict[str, int]:
+        """By group, how much more it takes."""
+        parts = self.parts[key]
+        grown = grow(needed, tuple(parts.values()), striped=key in self.striped)
+        return {name: now - then for (name, then), now in zip(parts.items(), grown, strict=True)}
 
     @property
     def _path(self) -> str:
@@ -125,8 +153,11 @@ class FakeDisks:
         return VolumeGroup(name, pool, path, size, size - self._used(name) - reserved, reserved)
 
     def _used(self, group: str) -> int:
-        ours = (facts for facts in tuple(self.replicas.values()) if facts.volume_group == group)
-        return sum(space_bytes(facts.size_bytes) for facts in ours)
+        ours = [(key, facts) for key, facts in tuple(self.replicas.items()) if group in facts.groups]
+        return sum(
+            self.parts[key][group] if facts.other_groups else space_bytes(facts.size_bytes)
+            for key, facts in ours
+        )
 
     def _require_room(self, group: str, more_bytes: int) -> None:
         free = self.disk_bytes - self._used(group) - self.reserved_bytes
@@ -163,4 +194,5 @@ def _new_replica(spec: ReplicaSpec, *, volatile_cache: bool) -> ReplicaFacts:
         record_version=0,
         suspect=False,
         volatile_cache=volatile_cache,
+        other_groups=spec.other_groups,
     )

@@ -19,6 +19,7 @@ from replication.layout import LARGEST_NEW_BYTES, choose_bitmap_chunk
 from replication.model import GIB, MIB, Pool, VolumeGroup
 
 POOL = Pool("nvme", ("a", "b", "c", "d"), 3)
+STRIPED = replace(POOL, striped=True)
 
 
 def group(name: str, free: int, size: int = 100 * GIB, pool: str = "nvme") -> VolumeGroup:
@@ -58,10 +59,10 @@ def test_preferred_nodes_come_first_in_their_order_where_it_fits() -> None:
     [
         (GIB, 2, {}, InvalidRequest, "1, 3 or 5"),
         (GIB, 5, {}, FailedPrecondition, "5 replicas need 5 nodes, pool nvme has 4: a, b, c, d"),
-        (35 * GIB, 3, {}, OutOfSpace, "a 30.00 GiB, b 20.00 GiB, c 20.00 GiB, d 50.00 GiB"),
-        (100 * GIB, 3, {}, OutOfRange, "a 100.00 GiB"),
-        (25 * GIB, 3, {"b": TimedOut("too late")}, Unavailable, "b: too late"),
-        (35 * GIB, 3, {"b": TimedOut("too late")}, OutOfSpace, "1 nodes have room"),
+        (45 * GIB, 3, {}, OutOfSpace, "a 39.99 GiB, b 20.00 GiB, c 39.99 GiB, d 50.00 GiB"),
+        (100 * GIB, 3, {}, OutOfRange, "a 199.99 GiB, b 100.00 GiB"),
+        (35 * GIB, 3, {"a": TimedOut("too late")}, Unavailable, "a: too late"),
+        (45 * GIB, 3, {"b": TimedOut("too late")}, OutOfSpace, "1 nodes have room"),
     ],
 )
 def test_what_does_not_fit_says_why_and_where(
@@ -96,7 +97,7 @@ def test_room_that_is_still_to_be_wiped_comes_last_also_before_preference() -> N
         Place("c", "c1"),
     )
     with pytest.raises(
-        OutOfSpace, match=r"free, or being wiped, are a 92\.00 GiB, b 60\.00 GiB, c 11\.00 GiB"
+        OutOfSpace, match=r"free, or being wiped, are a 94\.99 GiB, b 109\.99 GiB, c 11\.00 GiB"
     ):
         choose_places(Want(POOL, 20 * GIB, 3), groups, {})
 
@@ -136,11 +137,12 @@ def test_a_node_outside_of_all_domains_is_used_only_when_they_do_not_matter() ->
 def test_required_nodes_are_the_only_ones() -> None:
     assert nodes_of(Want(POOL, GIB, 1, required_nodes=("c",))) == ["c"]
     with pytest.raises(OutOfSpace, match="on c: 0 nodes have room"):
-        choose_places(Want(POOL, 25 * GIB, 1, required_nodes=("c",)), ROOM, {})
+        choose_places(Want(POOL, 45 * GIB, 1, required_nodes=("c",)), ROOM, {})
 
 
 WANTS = [
-    Want(POOL, 0, count, required_nodes=required, domains=domains, apart=apart)
+    Want(pool, 0, count, required_nodes=required, domains=domains, apart=apart)
+    for pool in (POOL, STRIPED)
     for count in (1, 3)
     for required in ((), ("b",), ("a", "b", "c"))
     for domains in ({}, ZONES, {"a": "z1", "b": "z1", "c": "z2", "d": "z2"})
