@@ -91,12 +91,6 @@ def judge_refusal(pool: StoragePool, namespace: str) -> Condition | None:
             f"whole cluster; make it there"
         )
         return Condition(READY, False, "OtherNamespace", words)
-    if pool.striped:
-        words = (
-            "disks.striped: replicas that are spread over all disks of a node are not there yet: a replica "
-            "lies on one disk; make the pool without it"
-        )
-        return Condition(READY, False, "StripedUnsupported", words)
     if "." in pool.name or len(pool.name) > 63:
         words = "the name of a pool is part of other names: at most 63 letters, digits and '-', no '.'"
         return Condition(READY, False, "InvalidName", words)

@@ -110,7 +110,8 @@ class StoragePools:
 
     def _begin(self, pool: StoragePool, choice: Choice) -> Pool | None:
         try:
-            return self._control.pools.begin(pool.name, tuple(sorted(choice.disks)), pool.replicas)
+            nodes = tuple(sorted(choice.disks))
+            return self._control.pools.begin(pool.name, nodes, pool.replicas, striped=pool.striped)
         except TrilithError as error:
             logger.warning("pool %s is not made: %s", pool.name, error)
             return None

@@ -254,14 +254,19 @@ def test_a_pool_in_another_namespace_is_told_where_it_belongs(
         assert condition(admin)["status"] == "True"
 
 
-def test_a_striped_pool_is_refused_with_a_sentence(
+def test_a_striped_pool_spreads_each_replica_over_all_disks_of_its_node(
     plane: ControlPlane, admin: Client, tmp_path: Path
 ) -> None:
-    with cluster(plane, admin, ["m1"], tmp_path) as (_, replica):
+    with cluster(plane, admin, ["m1"], tmp_path) as (machines, replica):
+        machines.fakes.node("m1").more_disks = ("/dev/nvme1n1",)
         make_pool(admin, replicas=1, disks={"striped": True})
-        told = wait_for_condition(admin, {"status": "False", "reason": "StripedUnsupported"})
-        assert told["message"].startswith("disks.striped: replicas that are spread over all disks")
-        assert (replica.control.pools.list(), names(admin, CLASSES)) == ((), [])
+        wait_for_condition(admin, {"status": "True"})
+        made = replica.control.volumes.create(VolumeRequest("pvc-1", GIB, "nvme"))
+        (lies,) = made.replicas
+        assert (len(lies.groups), lies.striped) == (2, True)
+        (kept,) = admin.get("/apis/trilith.io/v1alpha1/volumes")["items"][0]["spec"]["replicas"]
+        assert (kept["otherGroups"], kept["striped"]) == (list(lies.other_groups), True)
+        replica.control.volumes.delete(made.id)
 
 
 def test_a_pool_in_use_is_not_deleted_and_says_by_which_volumes(

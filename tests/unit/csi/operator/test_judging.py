@@ -75,7 +75,6 @@ def test_what_is_refused_whole() -> None:
     assert judge_refusal(pool(), "trilith") is None
     for changes, reason in (
         ({"namespace": "default"}, "OtherNamespace"),
-        ({"striped": True}, "StripedUnsupported"),
         ({"name": "a.b"}, "InvalidName"),
         ({"name": "a" * 64}, "InvalidName"),
     ):
