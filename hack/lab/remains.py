@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from hack.lab.vm import Machine
+from replication.agent.names import PartName, logical_volume_name, whole_name
 from replication.control.control import Control
 from replication.control.insync import check
 from replication.layout import DATA_OFFSET_BYTES
-from replication.model import MIB, Attachment, Phase, Volume
+from replication.model import MIB, Attachment, Phase, Replica, Volume
 
 _TRACES = """
 ls /sys/kernel/config/nvmet/subsystems /sys/kernel/config/nvmet/hosts | grep trilith
@@ -46,12 +47,29 @@ def find_unsound(control: Control, machines: Sequence[Machine]) -> Iterator[str]
         yield from (f"volume {volume.name}: {reason}" for reason in check(volume))
     attached = any(volume.attachment is Attachment.ATTACHED for volume in volumes)
     for machine in machines:
-        named = {f"{v.id}_{r.id}" for v in volumes for r in v.replicas if r.node == machine.name}
+        here = [(v.id, replica) for v in volumes for replica in v.replicas if replica.node == machine.name]
+        named = {name for volume_id, replica in here for name in _list_names(volume_id, replica)}
         found = logical_volumes(machine)
         if found != named:
             yield f"{machine.name} has the logical volumes {sorted(found)}, not {sorted(named)}"
         if not attached and (left := traces(machine)):
             yield f"{machine.name} still has {left}"
+
+
+def _list_names(volume_id: str, replica: Replica) -> Iterator[str]:
+    """Of its logical volumes."""
+    count = len(replica.groups)
+    if count == 1:
+        yield logical_volume_name(volume_id, replica.id)
+    else:
+        numbers = range(1, count + 1)
+        yield from (str(PartName(volume_id, replica.id, each, count, replica.striped)) for each in numbers)
+
+
+def _find_device(volume_id: str, replica: Replica) -> str:
+    if replica.other_groups:
+        return f"/dev/trilith/{whole_name(volume_id, replica.id)}"
+    return f"/dev/{replica.volume_group}/{logical_volume_name(volume_id, replica.id)}"
 
 
 def sum_replicas(control: Control, machines: Sequence[Machine], volume: Volume) -> dict[str, str]:
@@ -60,7 +78,7 @@ def sum_replicas(control: Control, machines: Sequence[Machine], volume: Volume) 
     by_name = {machine.name: machine for machine in machines}
     sums = {}
     for replica in volume.replicas:
-        path = f"/dev/{replica.volume_group}/{volume.id}_{replica.id}"
-        copy = f"dd if={path} bs=1M skip={DATA_OFFSET_BYTES // MIB} count={size} iflag=direct"
+        path, skip = _find_device(volume.id, replica), DATA_OFFSET_BYTES // MIB
+        copy = f"dd if={path} bs=1M skip={skip} count={size} iflag=direct"
         sums[replica.node] = by_name[replica.node].succeed(f"{copy} status=none | md5sum")
     return sums
