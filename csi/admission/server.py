@@ -10,15 +10,15 @@ import logging
 import os
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+from csi.connections import Bounded
 from replication.clock import Clock
 from replication.errors import InvalidRequest, NotFound, TrilithError
 from replication.pki import Identity
@@ -101,7 +101,7 @@ class _Contexts:
         return self._known[1]
 
 
-class _Listener(ThreadingHTTPServer):
+class _Listener(Bounded, HTTPServer):
     request_queue_size = BACKLOG
 
     def __init__(
@@ -117,7 +117,7 @@ class _Listener(ThreadingHTTPServer):
         self.answer = answer
         self.clock = clock
         self.seconds = bounds.request_seconds
-        self._slots = threading.BoundedSemaphore(bounds.connections)
+        self.connections = bounds.connections
         self.stopping = False
         self._busy = 0
         self._waiting: set[socket.socket] = set()
@@ -139,23 +139,6 @@ class _Listener(ThreadingHTTPServer):
         except OSError:
             raw.close()
             raise
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 (as its base)
-        if self._slots.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            log.warning("admission: too many connections: %s is turned away", client_address[0])
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._slots.release()
-
-    def handle_error(self, request: object, client_address: Any) -> None:  # noqa: ANN401, ARG002
-        """Of one connection: it was cut, or it is no TLS."""
-        log.info("admission: connection of %s ended: %s", client_address[0], sys.exception())
 
     def shutdown(self) -> None:
         """Connections without a question are closed now, so that none is put to them any more."""

@@ -4,16 +4,15 @@ Whoever reaches the port may ask: so there are at most so many connections, and 
 """
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterable
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.registry import Collector
 
+from csi.connections import Bounded
 from replication.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -56,28 +55,8 @@ class Web:
         self._server.server_close()
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
-        self._slots = threading.BoundedSemaphore(CONNECTIONS)
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 (as its base)
-        if self._slots.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._slots.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Of one connection: it was cut, or said nothing."""
-        logger.debug("connection of %s ended: %s", client_address, sys.exception())
+class _Server(Bounded, WSGIServer):
+    connections = CONNECTIONS
 
 
 class _Handler(WSGIRequestHandler):
