@@ -4,7 +4,8 @@ One replica per node: on one disk of it wherever it fits on one, else on as few 
 pool on all of them. Replicas are spread over domains (zones, as a rule): the next one goes where the fewest
 are. Of these, nodes where it fits on one disk come first; then those that the scheduler prefers, then those
 with the most room; names break ties, so that equal facts give equal answers. Room whose old bytes are still
-to be wiped comes last: whoever makes the replica there waits for it.
+to be wiped comes last: whoever makes the replica there waits for it. A single replica goes where the
+scheduler put the pod, if it fits there in any way.
 """
 
 from collections import Counter, deque
@@ -103,10 +104,15 @@ def choose_places(
     places = {node: place for place, node in reversed(tuple(enumerate(want.preferred_nodes)))}
     last = len(want.preferred_nodes)
 
-    def rank(node: str) -> tuple[bool, bool, int, int, str]:
-        """What a dead disk costs comes first, then whether old bytes have to be wiped."""
-        fit = fitting[node]
-        return fit.spans, fit.waits, places.get(node, last), -fit.room_bytes, node
+    chosen_for_pod = want.preferred_nodes[:1] if want.replica_count == 1 else ()
+
+    def rank(node: str) -> tuple[bool, bool, bool, int, int, str]:
+        """What a dead disk costs comes first, then whether old bytes have to be wiped.
+
+        But a single replica is used where it lies only, and its pod may be able to run on one node only.
+        """
+        fit, elsewhere = fitting[node], node not in chosen_for_pod
+        return elsewhere, fit.spans, fit.waits, places.get(node, last), -fit.room_bytes, node
 
     order = sorted(_filter_allowed(want, fitting), key=rank)
     chosen = _spread(want, order)

@@ -51,7 +51,15 @@ def test_the_roomiest_disks_of_distinct_nodes_are_taken_and_names_break_ties() -
 def test_preferred_nodes_come_first_in_their_order_where_it_fits() -> None:
     want = Want(POOL, 15 * GIB, 3, ("c", "x", "b"))
     assert [place.node for place in choose_places(want, ROOM, {})] == ["c", "b", "d"]
-    assert [p.node for p in choose_places(Want(POOL, 25 * GIB, 1, ("c",)), ROOM, {})] == ["d"]
+    assert [p.node for p in choose_places(Want(POOL, 25 * GIB, 3, ("c",)), ROOM, {})] == ["d", "a", "c"]
+
+
+def test_a_single_replica_goes_where_the_pod_is_if_it_fits_there_in_any_way() -> None:
+    """Its pod may be able to run on no other node, and can use it on no other."""
+    assert choose_places(Want(POOL, 25 * GIB, 1, ("c",)), ROOM, {}) == (Place("c", "c1", ("c2",)),)
+    assert [p.node for p in choose_places(Want(POOL, 45 * GIB, 1, ("c",)), ROOM, {})] == ["d"]
+    waiting = {**ROOM, "b": (replace(group("b1", 0), reserved_bytes=20 * GIB),)}
+    assert [p.node for p in choose_places(Want(POOL, GIB, 1, ("b",)), waiting, {})] == ["b"]
 
 
 @pytest.mark.parametrize(
