@@ -9,11 +9,16 @@ from functools import cache, partial
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from replication.errors import DataLoss
+from replication.model import Pool, Replica
 
 T = TypeVar("T")
 Parse = Callable[[Any], Any]
 
 _SCALARS = (str, int, float, bool)
+
+_LATER: dict[Hashable, tuple[str, ...]] = {Replica: ("other_groups", "striped"), Pool: ("striped",)}
+"""Fields that are written only where they say something: an earlier release reads strictly, too, and runs
+beside this one while a cluster is upgraded."""
 
 _to_text = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -52,7 +57,13 @@ def to_plain(value: Any) -> Any:  # noqa: ANN401 - any field of a record
         return [to_plain(item) for item in value]
     kind: Any = type(value)
     names = _field_names(kind)
-    return {name: to_plain(getattr(value, name)) for name in names} if names else value
+    if not names:
+        return value
+    plain = {name: to_plain(getattr(value, name)) for name in names}
+    for name in _LATER.get(kind, ()):
+        if not plain[name]:
+            del plain[name]
+    return plain
 
 
 @cache

@@ -9,8 +9,9 @@ from replication.control.insync import add_replica, check
 from replication.control.placement import Place, Want, choose_places, find_fit, largest_size
 from replication.control.rebuild import find_refusal
 from replication.control.replacement import Absence, choose_new_place, find_absence
+from replication.control.store.codec import from_plain, to_plain
 from replication.errors import OutOfRange, OutOfSpace
-from replication.model import GIB, MIB, NodeFacts, Pool, ReplicaFacts, VolumeGroup
+from replication.model import GIB, MIB, NodeFacts, Pool, ReplicaFacts, Volume, VolumeGroup
 from tests.unit.control.records import volume
 
 POOL = Pool("nvme", ("a", "b"), 1)
@@ -49,9 +50,13 @@ def test_no_node_is_said_to_give_what_it_cannot() -> None:
 
 
 def test_a_node_where_it_fits_on_one_disk_comes_before_a_preferred_one() -> None:
-    groups = {**TWO, "b": (group("b1", 26 * GIB),)}
-    assert choose_places(Want(POOL, 25 * GIB, 1, ("a",)), groups, {}) == (Place("b", "b1"),)
-    assert choose_places(Want(POOL, 27 * GIB, 1, ("a",)), groups, {})[0].node == "a"
+    three = replace(POOL, nodes=("a", "b", "c"), replica_count=3)
+    groups = {**TWO, "b": (group("b1", 26 * GIB),), "c": (group("c1", 30 * GIB),)}
+    assert choose_places(Want(three, 25 * GIB, 3, ("a",)), groups, {}) == (
+        Place("c", "c1"),
+        Place("b", "b1"),
+        Place("a", "a2", ("a1",)),
+    )
 
 
 def test_a_striped_replica_takes_the_same_of_each_disk() -> None:
@@ -114,3 +119,13 @@ def test_what_lies_elsewhere_than_recorded_is_left_alone() -> None:
 def test_two_replicas_never_share_a_disk() -> None:
     assert check(VOLUME) == ()
     assert check(add_replica(VOLUME, "a", "a1")) == ("two replicas on one disk",)
+
+
+def test_a_record_speaks_of_several_disks_only_where_there_are_some() -> None:
+    """So an earlier release, which refuses fields that it does not know, can read it during an upgrade."""
+    words = {"other_groups", "striped"}
+    assert all(words.isdisjoint(replica) for replica in to_plain(volume())["replicas"])
+    assert words.isdisjoint(to_plain(POOL))
+    wide = add_replica(volume(), "d", "d1", ("d2",), striped=True)
+    assert from_plain(Volume, to_plain(wide), "the record") == wide
+    assert from_plain(Pool, to_plain(STRIPED), "the record") == STRIPED
