@@ -160,10 +160,14 @@ class Replicas:
                     _check_version(head, version)
 
     def take_up_discarded(self) -> None:
-        """What an agent before us took away, and did not come to name so. Of a dead disk nothing is known."""
+        """What an agent before us took away, and did not come to name so. Of a dead disk nothing is known.
+
+        It may have marked the header only: a part that is left when another has been wiped must show it, too.
+        """
         for place in self._storage.list_places():
             with suppress(FailedPrecondition, KernelError, NotFound, Unsupported):
                 if header.is_discarded(place.device):
+                    headers.discard(place)
                     self._storage.discard_volume(place)
         for part in self._storage.list_remains():
             with suppress(FailedPrecondition, KernelError, NotFound, Unsupported):

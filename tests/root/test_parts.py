@@ -346,6 +346,20 @@ def test_a_removal_that_was_cut_short_is_gone_on_with(start: Starter, marked: in
     assert later.list_rooms() == [ROOM] * 3
 
 
+def test_a_removal_that_was_cut_short_twice_is_gone_on_with(start: Starter, lvm: Lvm) -> None:
+    """First when its header was marked; then, by the next agent, when one of its disks was wiped."""
+    agent = start()
+    place = make(agent)
+    fill(agent)
+    header.discard_header(place.device)
+    start()
+    lvm.remove_logical_volume(*place.keys[0])
+    last = start()
+    assert last.storage.list_remains() == ()
+    last.wipe()
+    assert last.list_rooms() == [ROOM] * 3
+
+
 def test_a_removal_of_which_one_disk_is_wiped_already_is_gone_on_with(start: Starter, lvm: Lvm) -> None:
     agent = start()
     place = make(agent)
