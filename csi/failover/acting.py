@@ -65,7 +65,7 @@ class Actor:
                 step.node,
                 "freed",
                 f"pod {pod.namespace}/{pod.name} of node {step.node} is deleted {how}: "
-                f"its volumes are fenced",
+                f"its volumes can be used elsewhere",
             )
 
     def _delete(self, pod: Pod, *, force: bool) -> None:

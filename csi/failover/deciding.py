@@ -82,12 +82,13 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class VolumeThere:
-    """A volume of ours that Kubernetes has attached to a node."""
+    """A volume of ours that Kubernetes has attached to a node, or is attaching."""
 
     id: str
     claim: tuple[str, str]  # namespace, name
     held: bool  # the record says that it is this node's still
     in_use: bool = False  # the node's status says so
+    attached: bool = True  # else a pod was put there that has never had it
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def _go_on(view: NodeView, total: int, policy: Policy, *, held: bool) -> list[St
         return _give_up(view, policy, held=held)
     if not _is_kubelet_well(view.kubelet):
         return []  # it may yet be either
-    stranded = _find_stranded(view)
+    stranded = tuple(volume for volume in _find_stranded(view) if volume.attached)
     if stranded:
         return [_free(view, stranded, force=False)]
     back = view.sighting.answers_us and not view.leftovers

@@ -91,12 +91,13 @@ class Scene:
     def _find_volumes(
         self, node: KubernetesNode, there: Sequence[Attached], records: Mapping[str, Volume]
     ) -> Iterator[VolumeThere]:
-        """What is still being attached is not there yet: its record may name nobody."""
+        """The record of what is still being attached may name nobody: that says nothing of a live node."""
         for each in there:
-            found = self._find_volume(each.volume) if each.ours and each.done else None
+            found = self._find_volume(each.volume) if each.ours else None
             if found is not None:
                 held = self._is_held(found.handle, node.name, records.get(found.handle))
-                yield VolumeThere(found.handle, found.claim, held, found.handle in node.in_use)
+                in_use = found.handle in node.in_use
+                yield VolumeThere(found.handle, found.claim, held, in_use, each.done)
 
     def _is_held(self, volume_id: str, node: str, listed: Volume | None) -> bool:
         """That it is not is read anew, as pods are freed by it: lists of records may be behind."""

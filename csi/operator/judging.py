@@ -27,6 +27,7 @@ class Sight:
 
     facts: NodeFacts | None
     silence: str = ""
+    lately: NodeFacts | None = None  # what it said a moment ago, where it says nothing now
     cordoned: bool = False  # it takes no new replicas
     taking: bool = False  # disks, at this moment
     failure: str = ""
@@ -34,10 +35,11 @@ class Sight:
 
 def judge_room(pool: str, node: str, sight: Sight, before: Mapping[str, int]) -> Room:
     """`before`: the sizes that are known of a node which does not answer."""
-    if sight.facts is None:
+    facts = sight.facts or sight.lately
+    if facts is None:
         words = f"it does not answer: {sight.silence}"
         return Room(node, before, Condition(READY, None, "NodeSilent", words))
-    groups = [group for group in sight.facts.volume_groups if group.pool == pool]
+    groups = [group for group in facts.volume_groups if group.pool == pool]
     free, reserved = sum(g.free_bytes for g in groups), sum(g.reserved_bytes for g in groups)
     size = sum(group.size_bytes for group in groups)
     sizes = dict(zip(SIZES, (size, free, size - free - reserved, reserved), strict=True))

@@ -51,6 +51,7 @@ PASS_SECONDS = 10.0  # between two passes while nothing happens
 LOOK_SECONDS = 0.5
 SETTLE_SECONDS = 0.3  # what happens together is looked at once
 FRESH_SECONDS = 2.0  # of a survey
+LATELY_SECONDS = 20.0  # that what a node said counts for a pool: a busy agent is not a lost disk
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -155,6 +156,7 @@ class Term:
         self._control = control
         self._clock = clock
         self._watches = watches
+        self._heard: dict[str, tuple[float, NodeFacts]] = {}
         self.statuses = Statuses(client, clock)
         self.volumes = VolumeStatuses(control, client, clock, self.statuses)
         chores = Chores(control, clock, around.wake)
@@ -188,7 +190,20 @@ class Term:
             dict(survey.facts) if survey is not None and fresh else {}
         )
         answers |= self._control.executor.sketch(set(nodes) - asked, DESCRIBE_SECONDS)
-        return {node: _to_sight(answers.get(node), cordoned=node in cordoned) for node in nodes}
+        lately = self._remember({node: answers.get(node) for node in nodes})
+        return {
+            node: _to_sight(answers.get(node), lately.get(node), cordoned=node in cordoned) for node in nodes
+        }
+
+    def _remember(self, answers: Mapping[str, NodeFacts | TrilithError | None]) -> dict[str, NodeFacts]:
+        """What each has said lately."""
+        now = self._clock.now()
+        heard = {node: (now, said) for node, said in answers.items() if isinstance(said, NodeFacts)}
+        known = {**self._heard, **heard}
+        self._heard = {
+            node: known[node] for node in answers if node in known and now - known[node][0] < LATELY_SECONDS
+        }
+        return {node: said for node, (_, said) in self._heard.items()}
 
     def _find_ground(self, sights: Mapping[str, Sight], unguarded: Collection[str]) -> Ground:
         """Nodes without a guard may be down at any time, as far as anybody knows."""
@@ -224,7 +239,7 @@ def _tell_nobody(_: Survey) -> None:
     """Before the first term."""
 
 
-def _to_sight(answer: NodeFacts | TrilithError | None, *, cordoned: bool) -> Sight:
+def _to_sight(answer: NodeFacts | TrilithError | None, lately: NodeFacts | None, *, cordoned: bool) -> Sight:
     if isinstance(answer, NodeFacts):
         return Sight(answer, cordoned=cordoned)
-    return Sight(None, str(answer or "its agent said nothing in time"), cordoned)
+    return Sight(None, str(answer or "its agent said nothing in time"), lately, cordoned)

@@ -61,9 +61,15 @@ class Stand:
 
     def attach(self, claim: str, node: str, replicas: int = 3) -> Volume:
         """A volume with its claim, as provisioner, controllers and kubelet leave it."""
+        volume = self.make_volume(claim, node, replicas)
+        self.control.volumes.attach(volume.id, node)
+        self.make_attachment(f"pvc-{claim}", node, NAME)
+        return volume
+
+    def make_volume(self, claim: str, node: str, replicas: int = 3) -> Volume:
+        """With its claim, attached nowhere."""
         request = VolumeRequest(f"pvc-{claim}", GIB, "nvme", replicas, preferred_nodes=(node,))
         volume = self.control.volumes.create(request)
-        self.control.volumes.attach(volume.id, node)
         spec: Json = {
             "capacity": {"storage": "1Gi"},
             "accessModes": ["ReadWriteOnce"],
@@ -72,10 +78,9 @@ class Stand:
         }
         name = f"pvc-{claim}"
         self.admin.create(VOLUMES, {"kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
-        self.make_attachment(name, node, NAME)
         return volume
 
-    def make_attachment(self, volume: str, node: str, driver: str) -> None:
+    def make_attachment(self, volume: str, node: str, driver: str, *, done: bool = True) -> None:
         name = f"csi-{volume}"
         wanted = {
             "kind": "VolumeAttachment",
@@ -83,7 +88,7 @@ class Stand:
             "spec": {"attacher": driver, "nodeName": node, "source": {"persistentVolumeName": volume}},
         }
         self.admin.create(ATTACHMENTS, wanted)
-        told = {"op": "add", "path": "/status", "value": {"attached": True}}
+        told = {"op": "add", "path": "/status", "value": {"attached": done}}
         self.admin.patch(f"{ATTACHMENTS}/{name}/status", [told])
 
     def run_pod(self, name: str, node: str, *claims: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from csi.failover.deciding import Confirm, Policy
 from csi.failover.failover import FailOver
 from csi.failover.objects import ATTACHMENTS, LEASES, NODES
+from csi.identity import NAME
 from hack.kubernetes.plane import ControlPlane
 from replication.clock import SystemClock, wait_until
 from replication.kubernetes.access import read_kubeconfig
@@ -119,6 +120,21 @@ def test_nobody_is_freed_of_a_volume_by_a_list_that_is_behind(
     assert stand.control.volumes.get(volume.id).consumer is None
     kinds = [event.kind for event in stand.control.events.list(volume.id)]
     assert "fenced" in kinds
+
+
+def test_a_pod_that_was_put_on_a_node_just_dead_is_freed_too(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    """Nobody knew yet. Its volume has never been there: nothing would end its waiting."""
+    volume = stand.make_volume("data", "a")
+    failover = open_failover(PEERS)
+    failover.step()
+    die(stand, kubelets, "a")
+    stand.run_pod("db-0", "a", "data")
+    stand.make_attachment("pvc-data", "a", NAME, done=False)
+    step_until(failover, lambda: stand.list_pods() == {}, "the pod is freed")
+    assert stand.read_taints("a") == {MARK}
+    assert stand.control.volumes.get(volume.id).epoch == volume.epoch
 
 
 def test_the_node_that_returns_is_used_again_by_itself(

@@ -36,6 +36,7 @@ WELL = Kubelet(ready=True, lease_over_seconds=-30.0)
 POD = Pod("shop", "db-0", "u1", frozenset({"data"}))
 HELD = VolumeThere("v1", ("shop", "data"), held=True, in_use=True)
 FENCED = replace(HELD, held=False)
+WAITED_FOR = replace(FENCED, in_use=False, attached=False)
 OTHER = VolumeThere("v2", ("shop", "more"), held=True, in_use=True)
 DEAD = NodeView(SILENT, EXPIRED, volumes=(HELD,), pods=(POD,))
 MARKED = replace(DEAD, marked=True)
@@ -68,6 +69,20 @@ def test_pods_of_other_namespaces_with_claims_of_that_name_are_left_alone() -> N
     (free, _) = plan(replace(MARKED, volumes=(FENCED,), pods=(stranger, POD))).steps
     assert isinstance(free, Free)
     assert free.pods == (POD,)
+
+
+def test_a_pod_that_was_put_on_a_dead_node_does_not_wait_for_its_volume_there() -> None:
+    waiting = replace(DEAD, volumes=(WAITED_FOR,))
+    (step,) = plan(waiting).steps
+    assert isinstance(step, Mark)
+    freed = Free("m1", (), (POD,), force=True)
+    assert plan(replace(waiting, marked=True)).steps == (freed, Retire("m1"))
+
+
+def test_on_a_node_that_is_back_it_waits_on() -> None:
+    back = replace(MARKED, sighting=ANSWERS, kubelet=WELL, volumes=(WAITED_FOR,), leftovers=True)
+    assert plan(back).steps == ()
+    assert plan(replace(back, leftovers=False)).steps == (Welcome("m1"),)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +200,7 @@ def test_a_node_of_which_nobody_knows_is_left_as_it_is() -> None:
 def every_view() -> Iterator[NodeView]:
     sightings = (SILENT, HEARD, ANSWERS, replace(SILENT, missed_by=frozenset()))
     kubelets = (EXPIRED, WELL, Kubelet(ready=False, lease_over_seconds=None), replace(EXPIRED, ready=True))
-    volumes = ((), (HELD,), (FENCED,), (FENCED, OTHER), (replace(FENCED, in_use=False),))
+    volumes = ((), (HELD,), (FENCED,), (FENCED, OTHER), (replace(FENCED, in_use=False),), (WAITED_FOR,))
     flags = product((False, True), repeat=4)
     for seen, kubelet, there, (marked, retired, foreign, left) in product(
         sightings, kubelets, volumes, list(flags)

@@ -39,6 +39,13 @@ def test_a_silent_node_keeps_the_sizes_that_were_known() -> None:
     assert (found.sizes, found.ready.met, found.ready.reason) == ({"capacity": 7}, None, "NodeSilent")
 
 
+def test_what_a_node_said_a_moment_ago_counts_still() -> None:
+    spoken = room("a")
+    assert judge_room("nvme", "a", Sight(None, "busy", facts("a", pools=TAKEN)), {"capacity": 7}) == spoken
+    cordoned = judge_room("nvme", "a", Sight(None, "busy", facts("a", pools=TAKEN), cordoned=True), {})
+    assert cordoned.ready.reason == "Cordoned"
+
+
 def test_why_a_node_gives_nothing() -> None:
     bare = judge_room("nvme", "a", Sight(facts("a"), failure="no such disk"), {})
     assert (bare.ready.reason, bare.ready.message) == ("NoDisk", "no such disk")
