@@ -13,6 +13,7 @@ from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.agent.names import HoldName
 from replication.agent.release import break_off
+from replication.agent.unwatched import Unwatched
 from replication.errors import FailedPrecondition, StaleEpoch, TrilithError
 from replication.kernel import md
 from replication.kernel.bitmap import Ranges, read_bits, unite
@@ -55,7 +56,8 @@ class Attachments:
         self.abandon(spec.volume_id, spec.epoch)
         joints = self._join_all(spec)
         try:
-            self._assemble(spec, joints)
+            with Unwatched(self._machine, joints):
+                self._assemble(spec, joints)
         except TrilithError:
             self._take_apart(spec.volume_id, joints)
             raise

@@ -5,6 +5,7 @@ from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.agent.names import HoldName
 from replication.agent.release import clear_away
+from replication.agent.unwatched import Unwatched
 from replication.errors import FailedPrecondition, StaleEpoch
 from replication.kernel import bitmap, md_members
 from replication.kernel.md import MemberSpec
@@ -72,7 +73,8 @@ def _add(machine: Machine, state: ArrayState, joint: Joint, spec: RejoinSpec) ->
     The returning member's own bits count too: a write of a fenced consumer may have reached it alone.
     """
     by_bitmap = spec.copy is CopyMode.BITMAP or spec.resumable
-    own = _bits_to_add(state, joint, spec) if by_bitmap else ()
+    with Unwatched(machine, [joint]):
+        own = _bits_to_add(state, joint, spec) if by_bitmap else ()
     if own:
         md_members.add_bits(machine.tree, spec.volume_id, bitmap.format_set_bits(own))
     size_bytes = _count_marked(state, own) if by_bitmap else state.component_size_bytes

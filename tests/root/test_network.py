@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from replication.agent import unwatched
+from replication.agent.members import Joint, parse_remote
+from replication.agent.unwatched import Unwatched
 from replication.control.keys import new_key
 from replication.errors import FailedPrecondition, KernelError, TimedOut, Unavailable
 from replication.kernel import blockdev
@@ -15,6 +18,7 @@ from replication.kernel.nvmet import Nvmet
 from replication.kernel.sockets import break_connections
 from replication.layout import DATA_OFFSET_BYTES
 from tests.root.stand import CHUNK, CLOCK, DATA, PREFIX, Replica, Stand, Write, count, wait
+from tests.unit.agent.fake_machine import fake_machine
 
 pytestmark = pytest.mark.root
 
@@ -181,6 +185,28 @@ def test_a_lost_member_whose_target_is_frozen_can_be_dropped(stand: Stand, remot
     release_pending(stand.tree, stand.name, frozenset({remote.member}))
     wait(lambda: count(writes) == 4, "the writes")
     stand.mapper.resume(remote.fault)
+
+
+@pytest.mark.parametrize("how", ["fenced", "silent"])
+def test_what_is_read_of_a_member_that_nobody_watches_fails_in_the_end(
+    stand: Stand, remote: Replica, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Its path fails, and is held; or its connection keeps what it has sent."""
+    monkeypatch.setattr(unwatched, "SECONDS", 3.0)
+    machine = replace(fake_machine(stand.tree, stand.holds), host=stand.host)
+    controller = stand.host.find_controller(remote.nqn)
+    assert controller is not None
+    joint = Joint("r2", remote.hold, remote.member, "", parse_remote(controller))
+    if how == "fenced":
+        stand.target.fence(remote.nqn)
+    else:
+        stand.mapper.suspend(remote.fault)
+    began = CLOCK.now()
+    with pytest.raises(KernelError), Unwatched(machine, [joint]):
+        read_direct(f"/dev/{remote.member}", DATA_OFFSET_BYTES, 4096)
+    assert CLOCK.now() - began >= 2.5, "it was held"
+    if how == "silent":
+        stand.mapper.resume(remote.fault)
 
 
 def test_a_larger_disk_is_seen_by_the_consumer(stand: Stand, remote: Replica) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import struct
+import threading
 from dataclasses import dataclass, field
 
 from replication.kernel.dm_wire import Command, Flag, Target, encode_targets
@@ -35,6 +36,7 @@ class FakeControl:
         self.refuse_load = False
         self._next = 0
         self._read, self._write = os.pipe()
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         os.close(self._read)
@@ -44,6 +46,10 @@ class FakeControl:
         return self._read
 
     def ioctl(self, request: int, buffer: bytearray) -> None:
+        with self._lock:
+            self._ioctl(request, buffer)
+
+    def _ioctl(self, request: int, buffer: bytearray) -> None:
         assert request & ~0xFF == 0xC138FD00
         fields = _HEADER.unpack_from(buffer)
         if fields[0] != 4 or fields[3] != len(buffer) or fields[4] != _HEADER.size:
