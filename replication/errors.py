@@ -61,6 +61,10 @@ class Conflict(TrilithError):
     """Another operation came first; repeating the call is right."""
 
 
+class Busy(Conflict):
+    """Another operation on the same thing is under way, perhaps in another process."""
+
+
 class StaleEpoch(Conflict):
     """The attachment that the caller speaks for has been superseded."""
 

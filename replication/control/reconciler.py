@@ -18,12 +18,14 @@ from replication.control.reporting import Inbox, Reporting
 from replication.control.returning import Returns
 from replication.control.survey import Survey, take_survey
 from replication.control.watching import Watchers
-from replication.errors import Conflict, TrilithError
+from replication.errors import Busy, Conflict, TrilithError
 from replication.model import ArrayReport
 
 INTERVAL = 1.0
 CLEANING_INTERVAL = 10.0
 LONGEST_BACKOFF = 30.0
+LONGEST_TURN = 4.0
+"""Until it is looked again whether somebody else's operation is over: two requests in Kubernetes."""
 
 logger = logging.getLogger(__name__)
 
@@ -181,8 +183,16 @@ class Failure:
     not_before: float
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How often in a row a task found somebody else at it, and when it may be tried again."""
+
+    count: int
+    not_before: float
+
+
 class Tasks:
-    """Things done in the background, each once at a time, less often while they fail."""
+    """Things done in the background, each once at a time, less often while they fail or others are at it."""
 
     def __init__(self, control: Control, clock: Clock) -> None:
         self._control = control
@@ -190,6 +200,7 @@ class Tasks:
         self._mutex = threading.Lock()
         self._running: set[tuple[str, ...]] = set()
         self._failures: dict[tuple[str, ...], Failure] = {}
+        self._turns: dict[tuple[str, ...], Turn] = {}
 
     def find_failure(self, key: tuple[str, ...]) -> str:
         """Why it went wrong the last time; empty when it did not."""
@@ -197,9 +208,9 @@ class Tasks:
         return failure.message if failure is not None else ""
 
     def start(self, key: tuple[str, ...], task: Task) -> None:
-        """Unless it runs already, or has failed just now."""
-        failure = self._failures.get(key)
-        if failure is not None and self._clock.now() < failure.not_before:
+        """Unless it runs already, has failed just now, or others were at it just now."""
+        found = (self._failures.get(key), self._turns.get(key))
+        if any(each is not None and self._clock.now() < each.not_before for each in found):
             return
         with self._mutex:
             if key in self._running:
@@ -211,6 +222,9 @@ class Tasks:
         try:
             task()
             self._failures.pop(key, None)
+        except Busy as error:
+            logger.debug("%s waits for its turn: %s", " ".join(key), error)
+            self._postpone(key)
         except Conflict as error:
             logger.debug("%s waits: %s", " ".join(key), error)
         except TrilithError as error:
@@ -218,6 +232,14 @@ class Tasks:
         finally:
             with self._mutex:
                 self._running.discard(key)
+
+    def _postpone(self, key: tuple[str, ...]) -> None:
+        """Those that are long over are forgotten: others have done what was to be done."""
+        now = self._clock.now()
+        with self._mutex:
+            kept = {k: turn for k, turn in self._turns.items() if now - turn.not_before < LONGEST_BACKOFF}
+            count = kept[key].count + 1 if key in kept else 0
+            self._turns = {**kept, key: Turn(count, now + min(2.0**count, LONGEST_TURN))}
 
     def _fail(self, key: tuple[str, ...], message: str) -> None:
         """An event for the first failure and each new reason, not for every attempt."""

@@ -11,6 +11,7 @@ from typing import NoReturn, Self
 from replication.errors import FailedPrecondition, KernelError, NotFound
 
 _GONE = (errno.ENOENT, errno.ENODEV)
+_MOST = 65536  # bytes of one read; an attribute has a page at most, what is no attribute may have more
 
 
 class Tree:
@@ -23,15 +24,20 @@ class Tree:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
+        self._prefix = str(root).rstrip("/")
 
     def path(self, name: str) -> Path:
         """Where `name` lies in the file system that this process sees."""
         return self._root / name.lstrip("/")
 
+    def _at(self, name: str) -> str:
+        """The same as a string, which is quicker: agents read thousands a second."""
+        return f"{self._prefix}/{name.lstrip('/')}"
+
     def read(self, name: str) -> str:
         """The text of an attribute without white space around it."""
         try:
-            return self.path(name).read_text(errors="replace").strip()
+            return _read_all(self._at(name)).decode(errors="replace").strip()
         except OSError as error:
             refuse(f"read {name}", error)
 
@@ -59,14 +65,15 @@ class Tree:
     def names(self, name: str) -> tuple[str, ...]:
         """Sorted names in a directory; none when it does not exist."""
         try:
-            return tuple(sorted(entry.name for entry in self.path(name).iterdir()))
+            with os.scandir(self._at(name)) as entries:
+                return tuple(sorted(entry.name for entry in entries))
         except FileNotFoundError:
             return ()
         except OSError as error:
             refuse(f"list {name}", error)
 
     def exists(self, name: str) -> bool:
-        return os.path.lexists(self.path(name))
+        return os.path.lexists(self._at(name))
 
     def make_directory(self, name: str) -> None:
         """Repeatable."""
@@ -176,6 +183,17 @@ class Held:
         attribute = self._open.pop(name, None)
         if attribute is not None:
             attribute.close()
+
+
+def _read_all(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, _MOST):
+            parts.append(part)
+    finally:
+        os.close(descriptor)
+    return b"".join(parts)
 
 
 def wait_changed(attributes: Sequence[Attribute], timeout: float) -> tuple[Attribute, ...]:

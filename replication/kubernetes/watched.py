@@ -35,6 +35,7 @@ class Entry(Generic[T]):
     name: str
     version: int
     uid: str
+    generation: int  # of the spec
     value: T | DataLoss
 
     def get(self) -> T:
@@ -58,17 +59,20 @@ class Watched(Generic[T]):
         clock: Clock,
         *,
         tell: Callable[[], object] = _tell_nobody,
+        of_spec: bool = False,
         **selectors: str,
     ) -> None:
-        """`parse` raises DataLoss. `tell` is called after each change, by the thread that watches.
+        """`parse` raises DataLoss. `tell` is called after each change of a value, by the thread that watches.
 
-        `selectors` are fieldSelector and labelSelector.
+        `of_spec`: values are of names and specs alone, and specs have generations; what else is written of an
+        object leaves its value as it is. `selectors` are fieldSelector and labelSelector.
         """
         self._client = client
         self._path = path
         self._parse = parse
         self._clock = clock
         self._tell = tell
+        self._of_spec = of_spec
         self._selectors = selectors
         self._changed = threading.Condition()
         self._closed = threading.Event()
@@ -217,30 +221,37 @@ class Watched(Generic[T]):
         kind, item = event["type"], event["object"]
         if kind == "ERROR":
             raise_status(item)
-        self._heard = True
+        self._heard = changed = True
         with self._changed:
             if kind == "DELETED":
                 self._gone.pop(item["metadata"]["uid"], None)
                 self._forget(_name(item["metadata"]), item["metadata"]["uid"])
-            elif kind != "BOOKMARK":
-                self._apply(item)
+            else:
+                changed = kind != "BOOKMARK" and self._apply(item)
             self._version = item["metadata"]["resourceVersion"]
             self._newest = int(self._version)
-        if kind != "BOOKMARK":
+        if changed:
             self._tell()
 
-    def _apply(self, item: Json) -> None:
+    def _apply(self, item: Json) -> bool:
+        """Whether its value is another now."""
         metadata = item["metadata"]
         name, uid, version = _name(metadata), metadata["uid"], int(metadata["resourceVersion"])
         known = self._entries.get(name)
         if uid in self._gone or (known is not None and known.version >= version):
-            return
-        try:
-            value: T | DataLoss = self._parse(item)
-        except DataLoss as error:
-            value = error
-        self._entries[name] = Entry(name, version, uid, value)
+            return False
+        generation = metadata.get("generation", 0)
+        same = known is not None and (known.uid, known.generation) == (uid, generation)
+        value = known.value if known is not None and same and self._of_spec else self._parse_safely(item)
+        self._entries[name] = Entry(name, version, uid, generation, value)
         self._ordered = None
+        return known is None or known.uid != uid or known.value != value
+
+    def _parse_safely(self, item: Json) -> T | DataLoss:
+        try:
+            return self._parse(item)
+        except DataLoss as error:
+            return error
 
     def _forget(self, name: str, uid: str) -> None:
         known = self._entries.get(name)

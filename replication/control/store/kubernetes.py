@@ -66,7 +66,7 @@ class KubernetesStore:
         self._client = client
         self._cluster = cluster
         self.namespace = ensure_cluster(client, cluster, namespace)  # of the locks
-        self._volumes = Watched(client, VOLUMES, parse_volume, clock)
+        self._volumes = Watched(client, VOLUMES, parse_volume, clock, of_spec=True)
         self._ordered: tuple[Sequence[Entry[Versioned]], tuple[Versioned, ...]] = ((), ())
         self._nodes = NamedObjects(client, NODES, clock)
         self._pools = NamedObjects(client, POOLS, clock)

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from replication.clock import Clock
 from replication.control.store.resources import object_name
-from replication.errors import AlreadyExists, Conflict, InvalidRequest, NotFound, TrilithError
+from replication.errors import AlreadyExists, Busy, Conflict, InvalidRequest, NotFound, TrilithError
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 
@@ -121,7 +121,7 @@ class LeaseLocks:
                 return held
             if found is not None:
                 if self._clock.now() >= deadline:
-                    raise Conflict(f"operation {_describe(found)} under way on {key}")
+                    raise Busy(f"operation {_describe(found)} under way on {key}")
                 self._clock.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
 
@@ -248,6 +248,8 @@ class LeaseLocks:
 
     def _sweep(self) -> None:
         """Remove what processes left that are gone, for keys that nobody may ever lock again."""
+        recent = self._clock.now() - SWEEP_SECONDS
+        self._seen = {path: seen for path, seen in self._seen.copy().items() if seen.since >= recent}
         try:
             for found in self._client.get(self._path, labelSelector=LABEL)["items"]:
                 if self._is_dead(f"{self._path}/{found['metadata']['name']}", found["metadata"]):

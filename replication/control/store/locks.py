@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from replication.clock import Clock
-from replication.errors import Conflict, Unavailable
+from replication.errors import Busy, Unavailable
 
 INTERVAL = 0.02
 MAX_NAME_BYTES = 255  # NAME_MAX
@@ -44,7 +44,7 @@ class FileLocks:
             if descriptor is not None:
                 return descriptor
             if self._clock.now() >= deadline:
-                raise Conflict(f"{_holder(path)} under way on {key}")
+                raise Busy(f"{_holder(path)} under way on {key}")
             self._clock.sleep(INTERVAL)
 
 

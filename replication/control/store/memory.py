@@ -9,7 +9,7 @@ from typing import TypeVar
 from replication.control.cordons import Cordon
 from replication.control.settings import Settings
 from replication.control.store.base import EVENTS_KEPT, Event
-from replication.errors import AlreadyExists, Conflict, NotFound
+from replication.errors import AlreadyExists, Busy, Conflict, NotFound
 from replication.model import Node, Pool, Versioned, Volume
 
 Named = TypeVar("Named", Node, Pool)
@@ -154,7 +154,7 @@ class MemoryStore:
         with self._mutex:
             lock = self._locks.setdefault(key, threading.Lock())
         if not lock.acquire(timeout=max(timeout, 0.0)):
-            raise Conflict(f"operation {self._holders.get(key, '')} under way on {key}")
+            raise Busy(f"operation {self._holders.get(key, '')} under way on {key}")
         self._holders[key] = operation
         try:
             yield

@@ -16,7 +16,7 @@ class NamedObjects(Generic[Named]):
     def __init__(self, client: Client, resource: Resource[Named], clock: Clock) -> None:
         self._client = client
         self._resource: Resource[Named] = resource
-        self._watched: Watched[Named] = Watched(client, resource.path, resource.parse, clock)
+        self._watched: Watched[Named] = Watched(client, resource.path, resource.parse, clock, of_spec=True)
 
     def add(self, item: Named) -> None:
         """AlreadyExists when the name is taken by something different."""

@@ -15,6 +15,7 @@ EXPECTED = {
     errors.OutOfSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
     errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.Busy: grpc.StatusCode.ABORTED,
     errors.StaleEpoch: grpc.StatusCode.ABORTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.NotWiped: grpc.StatusCode.UNAVAILABLE,

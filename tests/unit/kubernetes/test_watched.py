@@ -166,3 +166,36 @@ def test_a_server_that_is_away_for_long_is_not_spoken_for(
     server.trouble = None
     wait_until(lambda: watched._lost is None, "it is back", timeout=30, clock=SystemClock())
     assert words(watched) == ["one", "two"]
+
+
+def test_nobody_is_told_of_what_changes_no_value(server: FakeServer) -> None:
+    told: list[None] = []
+    watched = Watched(server.as_client(), "/things", parse, HandClock(), tell=lambda: told.append(None))
+    assert words(watched) == ["one", "two"]
+    server.say("MODIFIED", item("a", 11, "one"))
+    server.say("MODIFIED", item("a", 12, "changed"))
+    server.say("DELETED", item("b", 13))
+    wait_for(watched, ["changed"])
+    watched.close()
+    assert len(told) == 3  # the list, the change, the end
+
+
+def test_values_of_specs_are_parsed_once_for_each_generation(server: FakeServer) -> None:
+    parsed: list[int] = []
+
+    def count(found: Json) -> str:
+        parsed.append(int(found["metadata"]["resourceVersion"]))
+        return parse(found)
+
+    watched = Watched(server.as_client(), "/things", count, HandClock(), of_spec=True)
+    assert words(watched) == ["one", "two"]
+    for version, generation, word in ((11, 1, "one"), (12, 2, "changed"), (13, 2, "changed")):
+        changed = item("a", version, word)
+        changed["metadata"]["generation"] = generation
+        server.say("MODIFIED", changed)
+    again = item("a", 14, "another")
+    again["metadata"].update(uid="made anew", generation=2)
+    server.say("MODIFIED", again)
+    wait_for(watched, ["another", "two"])
+    watched.close()
+    assert parsed == [3, 5, 11, 12, 14]
