@@ -31,6 +31,7 @@ from replication.rpc.contract import NodeApi
 from replication.tuning import Tuning
 
 PREPARE_SECONDS = 3.0  # a replica that takes longer does not start with the array
+FIRST_SECONDS = 15.0  # unless none is quicker: busy nodes are not made less so by beginning again
 TIDY_SECONDS = 5.0  # for what is done again later if it is not done now
 PATIENT_SECONDS = 130.0  # longer than any call's own deadline
 
@@ -100,7 +101,8 @@ class Executor:
 
     def prepare_all(self, record: Versioned, replicas: Iterable[Replica]) -> Answers[Prepared]:
         """For the record's epoch and consumer, with fresh keys; for nobody when it has none: the fence."""
-        return _each(replicas, lambda replica: self.prepare(record, replica), PREPARE_SECONDS)
+        calls = {replica.id: partial(self.prepare, record, replica) for replica in replicas}
+        return ask_all(calls, PREPARE_SECONDS, patience=FIRST_SECONDS)
 
     def prepare(self, record: Versioned, replica: Replica) -> Prepared:
         volume = record.volume

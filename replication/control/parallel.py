@@ -19,23 +19,32 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-def ask_all(calls: Mapping[K, Callable[[], T]], timeout: float) -> dict[K, T | TrilithError]:
-    """Each call's answer or error, TimedOut for those that are still under way. Other exceptions pass."""
-    queue: SimpleQueue[tuple[K, T | TrilithError | BaseException]] = SimpleQueue()
+def ask_all(
+    calls: Mapping[K, Callable[[], T]], timeout: float, patience: float = 0.0
+) -> dict[K, T | TrilithError]:
+    """Each call's answer or error, TimedOut for those that are still under way. Other exceptions pass.
+
+    Where there are only errors after `timeout`, an answer is waited for until `patience` is over.
+    """
+    queue: _Queue[K, T] = SimpleQueue()
     for key, call in calls.items():
         _crew.start(partial(_ask, key, call, queue))
-    late = TimedOut(f"no answer within {timeout:g} s")
-    answers: dict[K, T | TrilithError] = dict.fromkeys(calls, late)
-    deadline = time.monotonic() + timeout
-    for _ in calls:
+    begun, seconds = time.monotonic(), timeout
+    answers: dict[K, T | TrilithError] = {}
+    while len(answers) < len(calls):
         try:
-            key, answer = queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            key, answer = queue.get(timeout=max(0.0, begun + seconds - time.monotonic()))
         except Empty:
-            break
+            if seconds >= patience or len(errors_of(answers)) < len(answers):
+                break
+            seconds = patience
+            continue
         if isinstance(answer, BaseException) and not isinstance(answer, TrilithError):
             raise answer
         answers[key] = answer
-    return answers
+        seconds = timeout if not isinstance(answer, TrilithError) else seconds
+    late = TimedOut(f"no answer within {seconds:g} s")
+    return {key: answers.get(key, late) for key in calls}
 
 
 class Crew:
@@ -64,15 +73,14 @@ class Crew:
 
 
 _crew = Crew()
+_Queue = SimpleQueue[tuple[K, T | TrilithError | BaseException]]
 
 
 def errors_of(answers: Mapping[K, object]) -> dict[K, TrilithError]:
     return {key: answer for key, answer in answers.items() if isinstance(answer, TrilithError)}
 
 
-def _ask(
-    key: K, call: Callable[[], T], queue: "SimpleQueue[tuple[K, T | TrilithError | BaseException]]"
-) -> None:
+def _ask(key: K, call: Callable[[], T], queue: "_Queue[K, T]") -> None:
     try:
         queue.put((key, call()))
     except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked

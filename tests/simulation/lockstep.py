@@ -14,8 +14,10 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-def ask_in_turn(calls: Mapping[K, Callable[[], T]], timeout: float) -> dict[K, T | TrilithError]:
-    del timeout
+def ask_in_turn(
+    calls: Mapping[K, Callable[[], T]], timeout: float, patience: float = 0.0
+) -> dict[K, T | TrilithError]:
+    del timeout, patience
     answers: dict[K, T | TrilithError] = {}
     for key in sorted(calls, key=str):  # sets of names have another order in every process
         try:

@@ -29,6 +29,34 @@ def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
     }
 
 
+def test_somebodys_answer_is_waited_for_longer_than_everybodys() -> None:
+    quick, slow = threading.Event(), threading.Event()
+
+    def fail() -> str:
+        quick.wait()
+        raise Unavailable("away")
+
+    def answer() -> str:
+        slow.wait(10.0)
+        return "here"
+
+    calls = {"a": fail, "b": answer, "c": lambda: str(threading.Event().wait(60.0))}
+    threading.Timer(0.1, quick.set).start()
+    threading.Timer(0.3, slow.set).start()
+    answers = ask_all(calls, timeout=0.05, patience=20.0)
+    assert answers["b"] == "here"
+    assert type(answers["a"]) is Unavailable
+    assert str(answers["c"]) == "no answer within 0.05 s"
+    late = ask_all({"a": lambda: str(slow.wait(0) and threading.Event().wait(60.0))}, 0.05, patience=0.1)
+    assert str(late["a"]) == "no answer within 0.1 s"
+
+
+def test_who_answers_in_time_waits_for_nobody_else() -> None:
+    answers = ask_all({"a": lambda: "here", "c": lambda: str(threading.Event().wait(60.0))}, 0.05, 20.0)
+    assert answers["a"] == "here"
+    assert type(answers["c"]) is TimedOut
+
+
 def test_an_error_that_is_none_of_ours_passes() -> None:
     with pytest.raises(ZeroDivisionError):
         ask_all({"a": lambda: 1 // 0}, timeout=5.0)
