@@ -105,6 +105,12 @@ MUTANTS = (
         (f"{AGENT}/test_rejoining.py",),
     ),
     Mutant(
+        "a member that is lost before anybody watches it is waited for",
+        "replication.agent.unwatched:Unwatched._break_all_off",
+        mistakes.returns(None),
+        (f"{AGENT}/test_unwatched.py",),
+    ),
+    Mutant(
         "returning member in the lowest slot",
         "replication.agent.rejoin:choose_slot",
         mistakes.returns(0),

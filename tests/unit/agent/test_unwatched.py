@@ -30,7 +30,7 @@ from tests.unit.kernel.fake_md import FakeMd
 MIB = 1 << 20
 VOLUME = "v1"
 CHUNK = 65536
-FOR_EVER = 10.0  # seconds, for a test
+FOR_EVER = 3.0  # seconds, for a test
 
 
 class Fixed(Members):
