@@ -87,10 +87,7 @@ class Provisioning:
         """Bytes that a volume like this one could have now; 0 when there is room for none."""
         pool = self._records.store.get_pool(request.pool)
         want = self._want(pool, request)
-        answers = self._executor.sketch(pool.nodes, DESCRIBE_SECONDS)
-        groups = {
-            node: found.volume_groups for node, found in answers.items() if isinstance(found, NodeFacts)
-        }
+        groups = self._rooms.find_groups(pool.nodes)
         return largest_size(want, open_groups(groups, self._records.store.list_cordons()))
 
     def _want(self, pool: Pool, request: VolumeRequest) -> Want:

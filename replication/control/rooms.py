@@ -18,6 +18,7 @@ from replication.errors import FailedPrecondition, OutOfRange, OutOfSpace, Trili
 from replication.model import NodeFacts, VolumeGroup
 
 KNOWN_FOR = 30.0  # seconds; also of a node that did not answer
+LATELY = 2.0  # seconds: orchestrators ask for capacity many times over, for each class and place
 ASKED_AT_ONCE = 32  # of those that are only asked to know it better, so that no call waits for hundreds
 NEVER = float("-inf")
 
@@ -39,6 +40,7 @@ class Rooms:
         self._clock = clock
         self._mutex = threading.Lock()
         self._looking = threading.Lock()
+        self._gauging = threading.Lock()
         self._known: dict[str, Answer] = {}
 
     def choose(self, want: Want, cordons: Collection[Cordon]) -> tuple[Place, ...]:
@@ -57,6 +59,16 @@ class Rooms:
             asked |= left
             if places and self._take(places, want, cordons):
                 return places
+
+    def find_groups(self, nodes: Collection[str]) -> dict[str, tuple[VolumeGroup, ...]]:
+        """Of those that answer: what they have said lately."""
+        with self._gauging:
+            since = self._clock.now() - LATELY
+            known = self._known
+            self._ask({node for node in nodes if node not in known or known[node].time <= since})
+        with self._mutex:
+            found = {node: self._known[node] for node in nodes}
+        return {node: answer.groups for node, answer in found.items() if answer.silence is None}
 
     def _look(self, want: Want) -> set[str]:
         """Ask whom nobody knows, or not any more, and whom the caller prefers; return who was asked."""

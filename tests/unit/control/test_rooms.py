@@ -5,7 +5,7 @@ import pytest
 from replication.control.control import Control, build_control
 from replication.control.cordons import Cordon
 from replication.control.placement import ZONE_LABEL
-from replication.control.rooms import ASKED_AT_ONCE, KNOWN_FOR
+from replication.control.rooms import ASKED_AT_ONCE, KNOWN_FOR, LATELY
 from replication.control.store.memory import MemoryStore
 from replication.control.volumes import VolumeRequest
 from replication.errors import OutOfSpace, Unavailable
@@ -124,6 +124,21 @@ def test_a_cordon_holds_for_what_is_remembered_too() -> None:
     lab.control.store.put_cordon(Cordon("n03"))
     lab.control.store.put_cordon(Cordon("n04/vg-n04"))
     assert lab.create("second") & {"n03", "n04"} == set()
+
+
+def test_who_asks_again_and_again_how_much_there_is_hears_what_was_said_lately() -> None:
+    lab = Lab(3)
+    request = VolumeRequest("first", GIB, "nvme")
+    before = lab.control.volumes.find_largest(request)
+    lab.asked()
+    assert lab.control.volumes.find_largest(request) == before
+    assert lab.asked() == set()
+    lab.create("second", gib=10)
+    assert lab.control.volumes.find_largest(request) < before, "what was given away counts at once"
+    lab.clock.sleep(LATELY)
+    lab.asked()
+    lab.control.volumes.find_largest(request)
+    assert lab.asked() == {"n00", "n01", "n02"}
 
 
 def test_zones_are_heeded_with_what_is_remembered() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from csi.pages import BATCH, choose_batch, iterate
 from csi.v1 import csi_pb2, csi_pb2_grpc
+from replication.control import rooms
 from replication.model import GIB, MIB, Limits, MemberHealth, Phase
 from tests.unit.csi.conftest import Cluster, refused
 from tests.unit.csi.requests import (
@@ -126,7 +127,10 @@ def test_the_capacity_can_be_had_as_one_volume_and_no_more(
 
 
 @pytest.mark.usefixtures("ids")
-def test_the_capacity_of_a_topology(controller: Stub, cluster: Cluster) -> None:
+def test_the_capacity_of_a_topology(
+    controller: Stub, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "LATELY", 0.0)
     single = {"pool": "nvme", "replicas": "1"}
     here = topology("m2", cluster=cluster.name)[0]
     cluster.fakes.node("m2").disk_bytes = 10 * GIB
