@@ -24,27 +24,43 @@ def ask_all(
 ) -> dict[K, T | TrilithError]:
     """Each call's answer or error, TimedOut for those that are still under way. Other exceptions pass.
 
-    Where there are only errors after `timeout`, an answer is waited for until `patience` is over.
+    Where there is no answer after `timeout`, one is waited for until `patience` is over; then the others, for
+    `timeout` more.
     """
     queue: _Queue[K, T] = SimpleQueue()
     for key, call in calls.items():
         _crew.start(partial(_ask, key, call, queue))
-    begun, seconds = time.monotonic(), timeout
     answers: dict[K, T | TrilithError] = {}
-    while len(answers) < len(calls):
+    begun = time.monotonic()
+    _collect(queue, answers, len(calls), begun + timeout)
+    if not _has_answer(answers) and patience > timeout:
+        _collect(queue, answers, len(calls), begun + patience, until=_has_answer)
+        if _has_answer(answers):
+            _collect(queue, answers, len(calls), time.monotonic() + timeout)
+    late = TimedOut(f"no answer within {time.monotonic() - begun:.3g} s")
+    return {key: answers.get(key, late) for key in calls}
+
+
+def _collect(
+    queue: "_Queue[K, T]",
+    answers: dict[K, T | TrilithError],
+    count: int,
+    deadline: float,
+    until: Callable[[Mapping[K, object]], bool] = lambda _: False,
+) -> None:
+    """What comes in time, unless that is enough before."""
+    while len(answers) < count and not until(answers):
         try:
-            key, answer = queue.get(timeout=max(0.0, begun + seconds - time.monotonic()))
+            key, answer = queue.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
-            if seconds >= patience or len(errors_of(answers)) < len(answers):
-                break
-            seconds = patience
-            continue
+            return
         if isinstance(answer, BaseException) and not isinstance(answer, TrilithError):
             raise answer
         answers[key] = answer
-        seconds = timeout if not isinstance(answer, TrilithError) else seconds
-    late = TimedOut(f"no answer within {seconds:g} s")
-    return {key: answers.get(key, late) for key in calls}
+
+
+def _has_answer(answers: Mapping[K, object]) -> bool:
+    return len(errors_of(answers)) < len(answers)
 
 
 class Crew:

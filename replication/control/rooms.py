@@ -12,8 +12,9 @@ from heapq import nsmallest
 
 from replication.clock import Clock
 from replication.control.cordons import Cordon, list_open
-from replication.control.executor import Executor
+from replication.control.executor import PATIENT_SECONDS, Executor
 from replication.control.placement import Place, Want, choose_places, room_bytes, space_bytes, take
+from replication.control.survey import DESCRIBE_SECONDS
 from replication.errors import FailedPrecondition, OutOfRange, OutOfSpace, TrilithError, Unavailable
 from replication.model import NodeFacts, VolumeGroup
 
@@ -65,7 +66,8 @@ class Rooms:
         with self._gauging:
             since = self._clock.now() - LATELY
             known = self._known
-            self._ask({node for node in nodes if node not in known or known[node].time <= since})
+            due = {node for node in nodes if node not in known or known[node].time <= since}
+            self._ask(due, DESCRIBE_SECONDS)
         with self._mutex:
             found = {node: self._known[node] for node in nodes}
         return {node: answer.groups for node, answer in found.items() if answer.silence is None}
@@ -92,10 +94,10 @@ class Rooms:
         old = (node for node, time in times.items() if NEVER < time <= since)
         return unknown | set(nsmallest(ASKED_AT_ONCE, old, key=lambda node: times[node]))
 
-    def _ask(self, nodes: Collection[str]) -> None:
+    def _ask(self, nodes: Collection[str], timeout: float = PATIENT_SECONDS) -> None:
         if not nodes:
             return
-        answers, now = self._executor.sketch(nodes), self._clock.now()
+        answers, now = self._executor.sketch(nodes, timeout), self._clock.now()
         new = {
             node: Answer(now, found.volume_groups) if isinstance(found, NodeFacts) else Answer(now, (), found)
             for node, found in answers.items()
