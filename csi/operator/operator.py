@@ -15,6 +15,7 @@ from csi.operator.chores import Chores
 from csi.operator.classes import Classes
 from csi.operator.disk_pools import DiskPools
 from csi.operator.guards import Guards
+from csi.operator.hearing import Hearing
 from csi.operator.judging import Sight
 from csi.operator.letting_go import Ground
 from csi.operator.nodes import GRACE_SECONDS, Nodes
@@ -51,7 +52,6 @@ PASS_SECONDS = 10.0  # between two passes while nothing happens
 LOOK_SECONDS = 0.5
 SETTLE_SECONDS = 0.3  # what happens together is looked at once
 FRESH_SECONDS = 2.0  # of a survey
-LATELY_SECONDS = 20.0  # that what a node said counts for a pool: a busy agent is not a lost disk
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Term:
         self._control = control
         self._clock = clock
         self._watches = watches
-        self._heard: dict[str, tuple[float, NodeFacts]] = {}
+        self._hearing = Hearing(clock)
         self.statuses = Statuses(client, clock)
         self.volumes = VolumeStatuses(control, client, clock, self.statuses)
         chores = Chores(control, clock, around.wake)
@@ -190,20 +190,10 @@ class Term:
             dict(survey.facts) if survey is not None and fresh else {}
         )
         answers |= self._control.executor.sketch(set(nodes) - asked, DESCRIBE_SECONDS)
-        lately = self._remember({node: answers.get(node) for node in nodes})
+        lately = self._hearing.recall({node: answers.get(node) for node in nodes})
         return {
             node: _to_sight(answers.get(node), lately.get(node), cordoned=node in cordoned) for node in nodes
         }
-
-    def _remember(self, answers: Mapping[str, NodeFacts | TrilithError | None]) -> dict[str, NodeFacts]:
-        """What each has said lately."""
-        now = self._clock.now()
-        heard = {node: (now, said) for node, said in answers.items() if isinstance(said, NodeFacts)}
-        known = {**self._heard, **heard}
-        self._heard = {
-            node: known[node] for node in answers if node in known and now - known[node][0] < LATELY_SECONDS
-        }
-        return {node: said for node, (_, said) in self._heard.items()}
 
     def _find_ground(self, sights: Mapping[str, Sight], unguarded: Collection[str]) -> Ground:
         """Nodes without a guard may be down at any time, as far as anybody knows."""
