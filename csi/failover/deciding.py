@@ -209,7 +209,7 @@ def _go_on(view: NodeView, total: int, policy: Policy, *, held: bool) -> list[St
 
 
 def _give_up(view: NodeView, policy: Policy, *, held: bool) -> list[Step]:
-    stranded = _find_stranded(view)
+    stranded = tuple(volume for volume in view.volumes if not (volume.held and volume.attached))
     steps: list[Step] = [_free(view, stranded, force=True)] if stranded else []
     if not held:
         steps += [Fence(view.name, volume.id) for volume in view.volumes if volume.held]
@@ -232,9 +232,9 @@ def _find_stranded(view: NodeView) -> tuple[VolumeThere, ...]:
 def _free(view: NodeView, stranded: tuple[VolumeThere, ...], *, force: bool) -> Free:
     """A pod that has another volume there that is not fenced is not replaced yet: it could not start."""
     freed = {volume.claim for volume in stranded}
-    bound = {volume.claim for volume in view.volumes if volume.held}
+    bound = {volume.claim for volume in view.volumes if volume.held and volume.attached}
     pods = tuple(pod for pod in view.pods if _uses(pod, freed) and not _uses(pod, bound))
-    in_use = tuple(volume.id for volume in stranded if volume.in_use) if force else ()
+    in_use = tuple(volume.id for volume in stranded if volume.in_use and not volume.held) if force else ()
     return Free(view.name, in_use, pods, force)
 
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from replication.control import insync
-from replication.control.executor import Executor
+from replication.control.executor import FIRST_SECONDS, Executor
 from replication.control.first_look import FirstLook
-from replication.control.queueing import Queue
 from replication.control.records import Records
 from replication.control.starting import Start, choose_start, order_members
 from replication.errors import AlreadyExists, TrilithError, Unavailable, Unsupported
@@ -21,19 +20,14 @@ class Attaching:
         self._records = records
         self._executor = executor
         self._first_look = first_look
-        self._queue = Queue()
 
     def attach(self, volume_id: str, node: str, *, readonly: bool) -> str:
-        """The device's path on `node`. AlreadyExists when it is there, but not with this `readonly`.
-
-        Busy when many others are being attached to that node, for long.
-        """
+        """The device's path on `node`. AlreadyExists when it is there, but not with this `readonly`."""
         volume = self._records.get(volume_id).volume
         device = self._find_device(volume, node)
         if device is None:
             self._first_look.require_recent(volume)
-            with self._queue.turn(node):
-                return self._begin(volume_id, node, readonly=readonly, upkeep=False)
+            return self._begin(volume_id, node, readonly=readonly, upkeep=False)
         if volume.readonly != readonly:
             how = "read-only" if volume.readonly else "writable"
             raise AlreadyExists(f"volume {volume.name} is attached to node {node} already, {how}")
@@ -80,7 +74,7 @@ class Attaching:
 
     def _assemble(self, begun: Versioned) -> str:
         volume = begun.volume
-        answers = self._executor.prepare_all(begun, insync.in_sync(volume))
+        answers = self._executor.prepare_all(begun, insync.in_sync(volume), FIRST_SECONDS)
         start = choose_start(volume, answers)
         admitted = self._records.change(volume.id, partial(_admit, begun, start))
         self._tell_left_out(volume, start)

@@ -99,10 +99,15 @@ class Executor:
     def resize_replica(self, volume: Volume, replica: Replica) -> ReplicaFacts:
         return self._nodes.to(replica.node).resize_replica(volume.id, replica.id, volume.size_bytes)
 
-    def prepare_all(self, record: Versioned, replicas: Iterable[Replica]) -> Answers[Prepared]:
-        """For the record's epoch and consumer, with fresh keys; for nobody when it has none: the fence."""
+    def prepare_all(
+        self, record: Versioned, replicas: Iterable[Replica], patience: float = 0.0
+    ) -> Answers[Prepared]:
+        """For the record's epoch and consumer, with fresh keys; for nobody when it has none: the fence.
+
+        `patience`, in seconds, is for the first that is ready.
+        """
         calls = {replica.id: partial(self.prepare, record, replica) for replica in replicas}
-        return ask_all(calls, PREPARE_SECONDS, patience=FIRST_SECONDS)
+        return ask_all(calls, PREPARE_SECONDS, patience)
 
     def prepare(self, record: Versioned, replica: Replica) -> Prepared:
         volume = record.volume

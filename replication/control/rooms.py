@@ -14,11 +14,11 @@ from replication.clock import Clock
 from replication.control.cordons import Cordon, list_open
 from replication.control.executor import PATIENT_SECONDS, Executor
 from replication.control.placement import Place, Want, choose_places, room_bytes, space_bytes, take
-from replication.control.survey import DESCRIBE_SECONDS
 from replication.errors import FailedPrecondition, OutOfRange, OutOfSpace, TrilithError, Unavailable
 from replication.model import NodeFacts, VolumeGroup
 
 KNOWN_FOR = 30.0  # seconds; also of a node that did not answer
+GAUGE_SECONDS = 5.0
 LATELY = 2.0  # seconds: orchestrators ask for capacity many times over, for each class and place
 ASKED_AT_ONCE = 32  # of those that are only asked to know it better, so that no call waits for hundreds
 NEVER = float("-inf")
@@ -43,6 +43,7 @@ class Rooms:
         self._looking = threading.Lock()
         self._gauging = threading.Lock()
         self._known: dict[str, Answer] = {}
+        self._gauged: dict[str, Answer] = {}  # for who only wants to know
 
     def choose(self, want: Want, cordons: Collection[Cordon]) -> tuple[Place, ...]:
         """As `placement.choose_places`. What is given away counts as taken until its node is asked again."""
@@ -62,15 +63,15 @@ class Rooms:
                 return places
 
     def find_groups(self, nodes: Collection[str]) -> dict[str, tuple[VolumeGroup, ...]]:
-        """Of those that answer: what they have said lately."""
+        """Of those that answer: what they have said lately, since anything was given away."""
         with self._gauging:
             since = self._clock.now() - LATELY
-            known = self._known
-            due = {node for node in nodes if node not in known or known[node].time <= since}
-            self._ask(due, DESCRIBE_SECONDS)
-        with self._mutex:
-            found = {node: self._known[node] for node in nodes}
-        return {node: answer.groups for node, answer in found.items() if answer.silence is None}
+            with self._mutex:
+                known = {node: each for node, each in self._gauged.items() if each.time > since}
+            known |= self._sketch({node for node in nodes if node not in known}, GAUGE_SECONDS)
+            with self._mutex:
+                self._gauged = known
+        return {node: known[node].groups for node in nodes if known[node].silence is None}
 
     def _look(self, want: Want) -> set[str]:
         """Ask whom nobody knows, or not any more, and whom the caller prefers; return who was asked."""
@@ -94,16 +95,18 @@ class Rooms:
         old = (node for node, time in times.items() if NEVER < time <= since)
         return unknown | set(nsmallest(ASKED_AT_ONCE, old, key=lambda node: times[node]))
 
-    def _ask(self, nodes: Collection[str], timeout: float = PATIENT_SECONDS) -> None:
-        if not nodes:
-            return
-        answers, now = self._executor.sketch(nodes, timeout), self._clock.now()
-        new = {
+    def _ask(self, nodes: Collection[str]) -> None:
+        answers = self._sketch(nodes, PATIENT_SECONDS)
+        with self._mutex:
+            self._known.update(answers)
+
+    def _sketch(self, nodes: Collection[str], timeout: float) -> dict[str, Answer]:
+        answers = self._executor.sketch(nodes, timeout) if nodes else {}
+        now = self._clock.now()
+        return {
             node: Answer(now, found.volume_groups) if isinstance(found, NodeFacts) else Answer(now, (), found)
             for node, found in answers.items()
         }
-        with self._mutex:
-            self._known.update(new)
 
     def _choose(self, want: Want, cordons: Collection[Cordon]) -> tuple[Place, ...]:
         with self._mutex:
@@ -122,6 +125,7 @@ class Rooms:
             if None in taken.values():
                 return False
             self._known.update({node: answer for node, answer in taken.items() if answer is not None})
+            self._gauged = {}
             return True
 
 

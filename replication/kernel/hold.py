@@ -44,17 +44,18 @@ class HoldLayer:
         self._tree = tree
 
     def ensure(self, name: str, device: str, size_bytes: int) -> str:
-        """Its kernel name (`dm-7`). FailedPrecondition when it exists, over another device or larger."""
-        found = self._mapper.find(name)
-        if found is None or not found.has_table:
-            self._mapper.remove(name)  # one that crashed between create and load
-            target = _target(device, size_bytes)
-            found = self._mapper.create(name, _UUID_PREFIX + name, (target,))
-        else:
-            self._check(found, device, size_bytes)
-        return blockdev.kernel_name(self._tree, found.number)
+        """Its kernel name (`dm-7`). FailedPrecondition when it exists, over another device or larger.
 
-    def _check(self, found: DmDevice, device: str, size_bytes: int) -> None:
+        One that lets go is no hold layer any more: it is made anew, or in use still, FailedPrecondition too.
+        """
+        found = self._mapper.find(name)
+        if found is not None and found.has_table and self._check(found, device, size_bytes).queueing:
+            return blockdev.kernel_name(self._tree, found.number)
+        self._mapper.remove(name)  # one that crashed between create and load, or that lets go
+        made = self._mapper.create(name, _UUID_PREFIX + name, (_target(device, size_bytes),))
+        return blockdev.kernel_name(self._tree, made.number)
+
+    def _check(self, found: DmDevice, device: str, size_bytes: int) -> HoldState:
         state = self.read(found.name)
         if found.uuid != _UUID_PREFIX + found.name:
             raise FailedPrecondition(f"{found.name} exists and is not a hold layer of ours: {found.uuid}")
@@ -63,6 +64,7 @@ class HoldLayer:
                 f"hold layer {found.name} is {state.size_bytes} bytes over {state.path}, "
                 f"not {size_bytes} bytes over {device}"
             )
+        return state
 
     def read(self, name: str) -> HoldState:
         """NotFound when there is no such layer."""

@@ -47,6 +47,16 @@ def test_a_layer_is_what_was_asked_for(local: Stand, replica: Replica) -> None:
     assert local.mapper.dependencies(replica.hold) == (below,)
 
 
+def test_a_layer_that_lets_go_is_made_anew(local: Stand, replica: Replica) -> None:
+    """What was to be removed and could not be, perhaps: a member over it would not be held."""
+    path = local.holds.read(replica.hold).path
+    local.holds.release(replica.hold)
+    assert not local.holds.read(replica.hold).queueing
+    replica.member = local.holds.ensure(replica.hold, path, replica.sectors * 512)
+    replica.number = blockdev.number(local.tree, replica.member)
+    assert local.holds.read(replica.hold).queueing
+
+
 def test_a_write_waits_while_the_disk_errs_and_lands_when_it_is_reinstated(
     local: Stand, replica: Replica
 ) -> None:

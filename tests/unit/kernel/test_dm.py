@@ -157,6 +157,19 @@ def test_a_stranger_is_not_taken_for_ours(layer: HoldLayer, mapper: DeviceMapper
         layer.ensure("mpatha", "259:0", SIZE)
 
 
+def test_a_layer_that_lets_go_is_made_anew_unless_it_is_in_use(
+    layer: HoldLayer, control: FakeControl
+) -> None:
+    layer.ensure("hold", "259:0", SIZE)
+    layer.release("hold")
+    control.devices["hold"].opened = 1
+    with pytest.raises(FailedPrecondition):
+        layer.ensure("hold", "259:0", SIZE)
+    control.devices["hold"].opened = 0
+    layer.ensure("hold", "259:0", SIZE)
+    assert layer.read("hold").queueing
+
+
 def test_a_layer_that_was_half_made_is_made(layer: HoldLayer, control: FakeControl) -> None:
     control._create("h", "", 0)  # type: ignore[arg-type]
     assert layer.ensure("h", "259:0", SIZE) == "dm-1"

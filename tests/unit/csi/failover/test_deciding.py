@@ -79,6 +79,15 @@ def test_a_pod_that_was_put_on_a_dead_node_does_not_wait_for_its_volume_there() 
     assert plan(replace(waiting, marked=True)).steps == (freed, Retire("m1"))
 
 
+def test_nor_does_it_when_the_attachment_has_been_begun() -> None:
+    """The attempts follow one another, and the record names the node in each."""
+    begun = replace(MARKED, volumes=(replace(WAITED_FOR, held=True),))
+    assert plan(begun).steps == (Free("m1", (), (POD,), force=True), Fence("m1", "v1"))
+    both = replace(POD, claims=frozenset({"data", "more"}))
+    other = replace(begun, volumes=(WAITED_FOR, OTHER), pods=(both,))
+    assert plan(other).steps == (Free("m1", (), (), force=True), Fence("m1", "v2"))
+
+
 def test_on_a_node_that_is_back_it_waits_on() -> None:
     back = replace(MARKED, sighting=ANSWERS, kubelet=WELL, volumes=(WAITED_FOR,), leftovers=True)
     assert plan(back).steps == ()
