@@ -1,7 +1,5 @@
 """What is changed on a running array, as md's attributes show it."""
 
-from pathlib import Path
-
 import pytest
 
 from replication.agent.assembled import Assembled
@@ -13,14 +11,6 @@ from replication.tuning import Tuning
 from tests.unit.kernel.fake_md import FakeMd
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> FakeMd:
-    fake = FakeMd(tmp_path)
-    for minor in range(3):
-        fake.add_block_device(f"dm-{minor}", f"253:{minor}", 64 * MIB)
-    return fake
 
 
 def assemble(tree: FakeMd, *, resync: bool = False) -> Assembled:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -47,14 +46,6 @@ class Fixed(Members):
 
     def find_holds(self, volume_id: str = "") -> Iterator[tuple[HoldName, object]]:  # type: ignore[override]
         return iter(())
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> FakeMd:
-    fake = FakeMd(tmp_path)
-    for minor in range(3):
-        fake.add_block_device(f"dm-{minor}", f"253:{minor}", 64 * MIB)
-    return fake
 
 
 @pytest.fixture

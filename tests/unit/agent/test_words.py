@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -47,14 +46,6 @@ class OneArray(Agent):
         self._machine = machine
         self._arrays = Arrays([array])
         self._watcher = Blind()
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> FakeMd:
-    fake = FakeMd(tmp_path)
-    for minor in range(3):
-        fake.add_block_device(f"dm-{minor}", f"253:{minor}", 64 * MIB)
-    return fake
 
 
 @pytest.fixture
