@@ -63,7 +63,7 @@ class Rooms:
                 return places
 
     def find_groups(self, nodes: Collection[str]) -> dict[str, tuple[VolumeGroup, ...]]:
-        """Of those that answer: what they have said lately, perhaps before something was given away just now."""
+        """Of those that answer: what they said lately, perhaps before something was given away just now."""
         with self._gauging:
             since = self._clock.now() - LATELY
             with self._mutex:
