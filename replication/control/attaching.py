@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from replication.control import insync
-from replication.control.executor import FIRST_SECONDS, Executor
+from replication.control.executor import Executor
 from replication.control.first_look import FirstLook
 from replication.control.records import Records
 from replication.control.starting import Start, choose_start, order_members
@@ -74,7 +74,7 @@ class Attaching:
 
     def _assemble(self, begun: Versioned) -> str:
         volume = begun.volume
-        answers = self._executor.prepare_all(begun, insync.in_sync(volume), FIRST_SECONDS)
+        answers = self._executor.prepare_all(begun, insync.in_sync(volume))
         start = choose_start(volume, answers)
         admitted = self._records.change(volume.id, partial(_admit, begun, start))
         self._tell_left_out(volume, start)

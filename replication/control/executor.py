@@ -7,7 +7,7 @@ from typing import TypeVar
 from replication.control.insync import can_resume
 from replication.control.keys import new_consumer
 from replication.control.nodes import Nodes
-from replication.control.parallel import ask_all, errors_of
+from replication.control.parallel import Waits, ask_all, ask_patiently, errors_of
 from replication.control.tiers import effective
 from replication.errors import FailedPrecondition, NotFound, TrilithError, Unsupported
 from replication.model import (
@@ -30,8 +30,11 @@ from replication.model import (
 from replication.rpc.contract import NodeApi
 from replication.tuning import Tuning
 
-PREPARE_SECONDS = 3.0  # a replica that takes longer does not start with the array
-FIRST_SECONDS = 15.0  # unless none is quicker: busy nodes are not made less so by beginning again
+PREPARE = Waits(silent=1.0, sign=1.0, plain=3.0, alive=15.0)
+"""For replicas to be ready. One that is not does not start with the array, and is copied to later.
+
+Busy nodes are not made less so by that, nor by beginning again.
+"""
 TIDY_SECONDS = 5.0  # for what is done again later if it is not done now
 PATIENT_SECONDS = 130.0  # longer than any call's own deadline
 
@@ -99,15 +102,16 @@ class Executor:
     def resize_replica(self, volume: Volume, replica: Replica) -> ReplicaFacts:
         return self._nodes.to(replica.node).resize_replica(volume.id, replica.id, volume.size_bytes)
 
-    def prepare_all(
-        self, record: Versioned, replicas: Iterable[Replica], patience: float = 0.0
-    ) -> Answers[Prepared]:
-        """For the record's epoch and consumer, with fresh keys; for nobody when it has none: the fence.
-
-        `patience`, in seconds, is for the first that is ready.
-        """
-        calls = {replica.id: partial(self.prepare, record, replica) for replica in replicas}
-        return ask_all(calls, PREPARE_SECONDS, patience)
+    def prepare_all(self, record: Versioned, replicas: Iterable[Replica]) -> Answers[Prepared]:
+        """For the record's epoch and consumer, with fresh keys; for nobody when it has none: the fence."""
+        asked = {replica.id: replica for replica in replicas}
+        silent = [replica.id for replica in asked.values() if self._nodes.is_silent(replica.node)]
+        return ask_patiently(
+            {name: partial(self.prepare, record, replica) for name, replica in asked.items()},
+            lambda name: self._nodes.facts(asked[name].node, only=""),
+            PREPARE,
+            silent,
+        )
 
     def prepare(self, record: Versioned, replica: Replica) -> Prepared:
         volume = record.volume

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from replication.clock import Clock
 from replication.control.store.base import Store
-from replication.errors import FailedPrecondition
+from replication.errors import FailedPrecondition, Unavailable
 from replication.model import Node, NodeFacts
 from replication.rpc.contract import NodeApi
 
 AUTHENTICATION_KNOWN_FOR = 60.0  # a node's kernel changes with a boot only
+SILENT_FOR = 10.0  # seconds for which a node that did not answer is believed not to
 
 
 class Nodes:
@@ -24,6 +25,7 @@ class Nodes:
         self._mutex = threading.Lock()
         self._connections: dict[str, tuple[Node, NodeApi]] = {}
         self._authentication: dict[str, tuple[float, bool]] = {}
+        self._silent: dict[str, float] = {}
 
     def add(self, node: Node) -> None:
         """The node must answer, by that name. AlreadyExists when the name has another address.
@@ -67,9 +69,19 @@ class Nodes:
 
     def facts(self, name: str, only: str | None = None) -> NodeFacts:
         """Asked now; `only` is NodeApi.describe's. Unavailable when it does not answer."""
-        facts = self.to(name).describe(only)
+        try:
+            facts = self.to(name).describe(only)
+        except Unavailable:
+            self._silent[name] = self._clock.now()
+            raise
+        self._silent.pop(name, None)
         self._authentication[name] = (self._clock.now(), facts.authentication)
         return facts
+
+    def is_silent(self, name: str) -> bool:
+        """It did not answer when it was asked for its facts last, a moment ago."""
+        since = self._silent.get(name)
+        return since is not None and self._clock.now() - since < SILENT_FOR
 
     def to(self, name: str) -> NodeApi:
         """The way to a node. NotFound when the store does not know it."""

@@ -1,10 +1,11 @@
 """One thing after the other: without threads a run depends on its seed alone."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import TypeVar
 
+from replication.control.parallel import Waits
 from replication.control.reconciler import Tasks
 from replication.control.repair import Task
 from replication.errors import TrilithError
@@ -14,10 +15,8 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-def ask_in_turn(
-    calls: Mapping[K, Callable[[], T]], timeout: float, patience: float = 0.0
-) -> dict[K, T | TrilithError]:
-    del timeout, patience
+def ask_in_turn(calls: Mapping[K, Callable[[], T]], timeout: float) -> dict[K, T | TrilithError]:
+    del timeout
     answers: dict[K, T | TrilithError] = {}
     for key in sorted(calls, key=str):  # sets of names have another order in every process
         try:
@@ -25,6 +24,13 @@ def ask_in_turn(
         except TrilithError as error:
             answers[key] = error
     return answers
+
+
+def ask_patiently_in_turn(
+    calls: Mapping[K, Callable[[], T]], sign: Callable[[K], object], waits: Waits, silent: Collection[K] = ()
+) -> dict[K, T | TrilithError]:
+    del sign, silent
+    return ask_in_turn(calls, waits.plain)
 
 
 def do_at_once(self: Tasks, key: tuple[str, ...], task: Task) -> None:
@@ -38,6 +44,7 @@ def number_volumes() -> Callable[[], str]:
 
 _CHANGES = (
     Mutant("asked in turn", "replication.control.parallel:ask_all", lambda _: ask_in_turn, ()),
+    Mutant("patiently", "replication.control.parallel:ask_patiently", lambda _: ask_patiently_in_turn, ()),
     Mutant("numbered", "replication.control.provisioning:new_volume_id", lambda _: number_volumes(), ()),
     Mutant("done at once", "replication.control.reconciler:Tasks.start", lambda _: do_at_once, ()),
 )

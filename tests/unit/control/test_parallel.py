@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from queue import SimpleQueue
 
 import pytest
 
 from replication.clock import SystemClock, wait_until
-from replication.control.parallel import IDLE_THREADS, Crew, ask_all, errors_of
-from replication.errors import TimedOut, Unavailable
+from replication.control.parallel import IDLE_THREADS, Crew, Waits, ask_all, ask_patiently, errors_of
+from replication.errors import TimedOut, TrilithError, Unavailable
 
 
 def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
@@ -31,42 +31,63 @@ def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
     }
 
 
-def test_somebodys_answer_is_waited_for_longer_than_everybodys() -> None:
-    first, second = threading.Event(), threading.Event()
-
-    def answer(event: threading.Event, word: str) -> str:
-        event.wait(10.0)
-        return word
-
-    def fail() -> str:
-        raise Unavailable("away")
-
-    calls: dict[str, Callable[[], str]] = {
-        "a": fail,
-        "b": partial(answer, first, "here"),
-        "c": partial(answer, second, "here too"),
-        "d": partial(answer, threading.Event(), "too late"),
-    }
-    threading.Timer(0.6, first.set).start()
-    threading.Timer(0.8, second.set).start()
-    answers = ask_all(calls, timeout=0.5, patience=20.0)
-    assert answers["b"] == "here"
-    assert answers["c"] == "here too"
-    assert {key: type(error) for key, error in errors_of(answers).items()} == {
-        "a": Unavailable,
-        "d": TimedOut,
-    }
+QUICK = Waits(silent=0.05, sign=0.1, plain=0.2, alive=20.0)
 
 
-def test_when_nobody_answers_patience_ends() -> None:
-    late = ask_all({"a": lambda: str(threading.Event().wait(60.0))}, timeout=0.05, patience=0.1)
-    assert type(late["a"]) is TimedOut
+def ready_after(seconds: float, word: str) -> Callable[[], str]:
+    return lambda: word if not threading.Event().wait(seconds) else ""
 
 
-def test_who_answers_in_time_waits_for_nobody_else() -> None:
-    answers = ask_all({"a": lambda: "here", "c": lambda: str(threading.Event().wait(60.0))}, 0.05, 20.0)
-    assert answers["a"] == "here"
-    assert type(answers["c"]) is TimedOut
+def never() -> str:
+    threading.Event().wait(60.0)
+    return "too late"
+
+
+def gives_signs(*alive: str) -> Callable[[str], None]:
+    def sign(key: str) -> None:
+        if key not in alive:
+            raise Unavailable("away")
+
+    return sign
+
+
+def kinds(answers: dict[str, str | TrilithError]) -> dict[str, object]:
+    """What each said, or what kind of error it was."""
+    return {key: type(answer) if isinstance(answer, Exception) else answer for key, answer in answers.items()}
+
+
+def test_who_is_alive_is_waited_for_longer_than_who_is_not() -> None:
+    calls = {"quick": ready_after(0, "here"), "busy": ready_after(0.6, "here too"), "dead": never}
+    answers = ask_patiently(calls, gives_signs("quick", "busy"), QUICK)
+    assert kinds(answers) == {"quick": "here", "busy": "here too", "dead": TimedOut}
+
+
+def test_somebody_is_waited_for_also_where_nobody_gives_a_sign() -> None:
+    calls = {"slow": ready_after(0.6, "here"), "dead": never}
+    assert kinds(ask_patiently(calls, gives_signs(), QUICK)) == {"slow": "here", "dead": TimedOut}
+
+
+def test_patience_ends_with_those_who_are_alive_as_well() -> None:
+    answers = ask_patiently({"busy": never}, gives_signs("busy"), replace(QUICK, alive=0.4))
+    assert kinds(answers) == {"busy": TimedOut}
+
+
+def test_who_is_known_to_be_silent_is_waited_for_least() -> None:
+    """Nobody is asked for a sign: the others have answered before."""
+    waits = Waits(silent=0.2, sign=30.0, plain=30.0, alive=30.0)
+    calls = {"here": ready_after(0, "here"), "back": ready_after(0.05, "back"), "dead": never}
+    answers = ask_patiently(calls, lambda _: pytest.fail("asked for a sign"), waits, ("back", "dead"))
+    assert kinds(answers) == {"here": "here", "back": "back", "dead": TimedOut}
+
+
+def test_where_all_are_believed_silent_they_are_waited_for_like_others() -> None:
+    calls = {"back": ready_after(0.3, "back")}
+    assert kinds(ask_patiently(calls, gives_signs(), QUICK, ("back",))) == {"back": "back"}
+
+
+def test_a_bug_in_a_sign_passes() -> None:
+    with pytest.raises(ZeroDivisionError):
+        ask_patiently({"a": never}, lambda _: 1 // 0, QUICK)
 
 
 def test_an_error_that_is_none_of_ours_passes() -> None:
