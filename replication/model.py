@@ -325,8 +325,7 @@ class AttachSpec:
 class Confirmation:
     """What the record says now: members that it counts no more are to be dropped, and no others.
 
-    It answers one report: a member that was lost only after that report is not dropped by it, so that a
-    confirmation that arrives late cannot drop a member which the record has taken back meanwhile.
+    It answers one report: what was lost only after it is not dropped, as the record may have it back by now.
     """
 
     volume_id: str
@@ -335,6 +334,7 @@ class Confirmation:
     in_sync: tuple[str, ...]
     rebuilding: tuple[str, ...]
     report: int  # `sequence` of the report that it answers
+    attempts: tuple[int, ...] = ()  # for each in `rebuilding` the record's version by which it became that
 
 
 @dataclass(frozen=True, slots=True)

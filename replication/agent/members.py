@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from replication.agent.machine import Machine
-from replication.agent.names import NQN_PREFIX, HoldName, parse_hold_name
+from replication.agent.names import NQN_PREFIX, HoldName, parse_export_name, parse_hold_name
 from replication.clock import wait_until
 from replication.errors import NotFound, TrilithError
 from replication.kernel import blockdev
@@ -43,7 +43,7 @@ class Joint:
     below: str  # kernel name of the device under the hold layer
     remote: Remote | None
     joined: bool = False  # came by a rejoin, or it is not known any more
-    version: int = 0  # of the record that it was joined by, if it came by a rejoin and that is known
+    version: int = 0  # of the record that it was joined by; 0 where that is not known
     released: bool = False  # its hold layer fails instead of holding: it was dropped
     suspected: str = ""  # why it was reported lost, until the record has answered
     suspected_in: int = 0  # sequence of the first report that called it lost
@@ -94,13 +94,16 @@ class Members:
         return self._describe(name, kname, below, joined=joined)
 
     def _describe(self, name: HoldName, kname: str, below: str, *, joined: bool) -> Joint:
+        remote = self._find_remote(below)
+        export = parse_export_name(remote.nqn) if remote else None
         return Joint(
             replica_id=name.replica_id,
             hold=str(name),
             kname=kname,
             below=below,
-            remote=self._find_remote(below),
+            remote=remote,
             joined=joined,
+            version=export.record_version if export else 0,
             flushed=self._machine.clock.now(),  # nothing has been written through it yet
         )
 

@@ -73,7 +73,13 @@ def is_dropped_by(joint: Joint, word: Confirmation) -> bool:
         return False
     if joint.suspected:
         return joint.suspected_in <= word.report
-    return joint.replica_id not in word.rebuilding
+    return joint.replica_id not in word.rebuilding or _is_older(joint, word)
+
+
+def _is_older(joint: Joint, word: Confirmation) -> bool:
+    """Whether it came by an attempt before the one that the record has: that may copy less."""
+    attempts = dict(zip(word.rebuilding, word.attempts, strict=False))  # older controllers tell none
+    return 0 < joint.version < attempts.get(joint.replica_id, 0)
 
 
 def _fail(machine: Machine, volume_id: str, joint: Joint) -> None:

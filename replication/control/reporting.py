@@ -76,14 +76,15 @@ class Reporting:
 
 
 def _word_of(record: Versioned, report: ArrayReport) -> Confirmation:
-    rebuilding = (r.id for r in record.volume.replicas if r.state is ReplicaState.REBUILDING)
+    rebuilding = [r for r in record.volume.replicas if r.state is ReplicaState.REBUILDING]
     return Confirmation(
         volume_id=record.volume.id,
         epoch=report.epoch,
         record_version=record.version,
         in_sync=tuple(r.id for r in in_sync(record.volume)),
-        rebuilding=tuple(rebuilding),
+        rebuilding=tuple(r.id for r in rebuilding),
         report=report.sequence,
+        attempts=tuple(r.as_of for r in rebuilding),
     )
 
 

@@ -64,7 +64,7 @@ CALLS: list[tuple[tuple[Any, ...], object]] = [
     ),
     (("detach", "v1", 3), None),
     (("abandon", "v1", 3), None),
-    (("confirm", model.Confirmation("v1", 3, 7, ("r0", "r1"), ("r2",), 11)), ARRAY),
+    (("confirm", model.Confirmation("v1", 3, 7, ("r0", "r1"), ("r2",), 11, (6,))), ARRAY),
     (("rejoin", REJOIN), None),
     (("grow_array", "v1", 3, 2**40), None),
     (("tune", "v1", 3, Tuning(4, 2**40, 2.5)), None),

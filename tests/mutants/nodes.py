@@ -41,6 +41,12 @@ NODES = (
         (f"{AGENT}/test_release.py",),
     ),
     Mutant(
+        "a member by an earlier attempt stays",
+        "replication.agent.release:_is_older",
+        mistakes.returns(False),
+        (f"{AGENT}/test_release.py",),
+    ),
+    Mutant(
         "no fence: old exports stay",
         "replication.agent.replicas:Replicas._fence",
         mistakes.returns(None),

@@ -150,6 +150,7 @@ def _joint(replica: int, member: Member) -> Joint:
         released=member.released,
         suspected="lost" if member.suspected_in else "",
         suspected_in=member.suspected_in,
+        version=member.attempt if member.link is None else member.link.version,
     )
 
 
@@ -220,7 +221,9 @@ def _obey(plant: Plant, array: Array, word: Confirmation) -> tuple[Plant, bool]:
                 return kernel.with_array(plant, array, after), True
             after = kernel.with_member(after, replica, member._replace(released=True, suspected_in=0))
         elif replica_id(replica) in word.in_sync:
-            after = kernel.with_member(after, replica, member._replace(suspected_in=0, joined=False))
+            after = kernel.with_member(
+                after, replica, member._replace(suspected_in=0, joined=False, attempt=0)
+            )
     after = after._replace(pending=after.pending & set(kernel.taking(after)))
     return kernel.go_on(kernel.with_array(plant, array, after), after), False
 
@@ -243,7 +246,8 @@ def rejoin(plant: Plant, node: int, epoch: int, replica: int, how: Return) -> Pl
     if there is not None and not there.released and there.link == how.link:
         return plant
     _require_room(plant, array, replica)
-    joined = Member(how.link, in_sync=False, joined=True, full=how.full and not how.every_bit)
+    full, attempt = how.full and not how.every_bit, how.version if how.link is None else 0
+    joined = Member(how.link, in_sync=False, joined=True, full=full, attempt=attempt)
     if how.link is None and plant.disks[replica].epoch > epoch:
         raise StaleEpoch("the local replica has seen a later epoch")
     if not kernel.reaches(plant, array, replica, joined):
@@ -276,7 +280,8 @@ def _mark_all(plant: Plant, array: Array) -> Plant:
 def restart(plant: Plant, array: Array) -> Plant:
     """A new agent reads the array back from the kernel. What the old one knew besides is forgotten."""
     known = tuple(
-        m and m._replace(joined=True, suspected_in=0, covered=False, fresh=False) for m in array.members
+        m and m._replace(joined=True, suspected_in=0, covered=False, fresh=False, attempt=0)
+        for m in array.members
     )
     return kernel.with_array(plant, array, array._replace(members=known, version=0))
 

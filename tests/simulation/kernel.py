@@ -55,6 +55,7 @@ class Member(NamedTuple):
     suspected_in: int = 0
     covered: bool = False
     fresh: bool = True  # its newest flush is younger than a bit
+    attempt: int = 0  # version of the record by which a local one came back, until the record counts it
 
 
 class Array(NamedTuple):

@@ -98,13 +98,17 @@ class Machines:
 
     def heard(self, word: Confirmation) -> Confirmation:
         """The record's word with the kernel's names."""
-
-        def names(replicas: tuple[str, ...]) -> tuple[str, ...]:
-            there = self.names_there.items()
-            known = (node for (v, node), each in there if v == word.volume_id and each in replicas)
-            return tuple(replica_id(node) for node in known)
-
-        return replace(word, in_sync=names(word.in_sync), rebuilding=names(word.rebuilding))
+        there = {
+            each: replica_id(node) for (v, node), each in self.names_there.items() if v == word.volume_id
+        }
+        attempts = zip(word.rebuilding, word.attempts, strict=True)
+        begun = {there[each]: attempt for each, attempt in attempts if each in there}
+        return replace(
+            word,
+            in_sync=tuple(there[each] for each in word.in_sync if each in there),
+            rebuilding=tuple(begun),
+            attempts=tuple(begun.values()),
+        )
 
     def erase(self, volume_id: str, node: int) -> None:
         plant = self.plant(volume_id)

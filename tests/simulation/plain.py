@@ -7,7 +7,7 @@ record, sequences of reports.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from replication.model import ArrayReport, Volume
+from replication.model import ArrayReport, Confirmation, Volume
 from tests.simulation import agent
 from tests.simulation.kernel import Array, Disk, Link, Member
 from tests.simulation.world import Ask, World
@@ -65,6 +65,8 @@ def _versions(world: World, links: Iterable[Link]) -> set[int]:
     found = {world.version, *(a.version for a in world.plant.arrays)}
     found |= {link.version for link in links} | {ask.version for ask in world.asks if ask}
     found |= {word.record_version for _, word in world.words}
+    found |= {attempt for _, word in world.words for attempt in word.attempts}
+    found |= {m.attempt for a in world.plant.arrays for m in a.members if m is not None}
     found |= {world.operation.version} if world.operation else set()
     found |= {r.as_of for r in world.record.replicas}
     found |= {world.rejoin.how.version} if world.rejoin else set()
@@ -116,6 +118,14 @@ class _Renaming:
         version = self.version(report.record_version)
         return replace(report, epoch=self.epoch(report.epoch), record_version=version)
 
+    def word(self, word: Confirmation) -> Confirmation:
+        return replace(
+            word,
+            epoch=self.epoch(word.epoch),
+            record_version=self.version(word.record_version),
+            attempts=tuple(map(self.version, word.attempts)),
+        )
+
     def disk(self, disk: Disk, replica: int) -> Disk:
         exports = tuple(e for each in disk.exports if (e := self.link(each, replica)) is not None)
         queued = disk.queued
@@ -130,10 +140,10 @@ class _Renaming:
         if member is None:
             return None
         suspected = min(1, member.suspected_in) if self.quiet else member.suspected_in
-        link = self.link(member.link, replica)
-        if (link, suspected) == (member.link, member.suspected_in):
+        link, attempt = self.link(member.link, replica), self.version(member.attempt)
+        if (link, suspected, attempt) == (member.link, member.suspected_in, member.attempt):
             return member
-        return member._replace(link=link, suspected_in=suspected)
+        return member._replace(link=link, suspected_in=suspected, attempt=attempt)
 
     def array(self, array: Array) -> Array:
         members = tuple(self.member(m, i) for i, m in enumerate(array.members))
@@ -179,8 +189,5 @@ def _renamed_messages(world: World, to: _Renaming) -> World:
         mail = (mail[0], to.report(mail[1]))
     if swaps is not None:
         swaps = (to.record(swaps[0]), to.version(swaps[1]), swaps[2], to.report(swaps[3]))
-    words = tuple(
-        (node, replace(w, epoch=to.epoch(w.epoch), record_version=to.version(w.record_version)))
-        for node, w in world.words
-    )
+    words = tuple((node, to.word(word)) for node, word in world.words)
     return world._replace(operation=operation, rejoin=rejoin, mail=mail, swaps=swaps, words=words)

@@ -253,20 +253,22 @@ class Limits(_message.Message):
     def __init__(self, tier: _Optional[str] = ..., read_operations: _Optional[int] = ..., write_operations: _Optional[int] = ..., read_bytes: _Optional[int] = ..., write_bytes: _Optional[int] = ...) -> None: ...
 
 class Confirmation(_message.Message):
-    __slots__ = ("volume_id", "epoch", "record_version", "in_sync", "rebuilding", "report")
+    __slots__ = ("volume_id", "epoch", "record_version", "in_sync", "rebuilding", "report", "attempts")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     RECORD_VERSION_FIELD_NUMBER: _ClassVar[int]
     IN_SYNC_FIELD_NUMBER: _ClassVar[int]
     REBUILDING_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     epoch: int
     record_version: int
     in_sync: _containers.RepeatedScalarFieldContainer[str]
     rebuilding: _containers.RepeatedScalarFieldContainer[str]
     report: int
-    def __init__(self, volume_id: _Optional[str] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., in_sync: _Optional[_Iterable[str]] = ..., rebuilding: _Optional[_Iterable[str]] = ..., report: _Optional[int] = ...) -> None: ...
+    attempts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, volume_id: _Optional[str] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., in_sync: _Optional[_Iterable[str]] = ..., rebuilding: _Optional[_Iterable[str]] = ..., report: _Optional[int] = ..., attempts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RejoinSpec(_message.Message):
     __slots__ = ("volume_id", "epoch", "record_version", "member", "copy", "resumable")

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from replication.agent.flush import TIME_BASE, bitmap_covers
 from replication.agent.members import Joint, Remote
 from replication.agent.release import is_dropped_by
@@ -31,6 +33,23 @@ def test_a_member_that_healed_after_it_was_recorded_stale_is_dropped_all_the_sam
 
 def test_a_member_that_is_being_rebuilt_is_kept_while_it_is_well() -> None:
     assert not is_dropped_by(joint("r3"), WORD)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "version", "dropped"),
+    [
+        ((6,), 5, True),  # by an attempt before: it may copy less than this one
+        ((6,), 6, False),
+        ((6,), 7, False),
+        ((6,), 0, False),  # nobody knows any more
+        ((), 5, False),  # an older controller's word
+    ],
+)
+def test_a_member_that_came_by_an_earlier_attempt_is_dropped(
+    attempts: tuple[int, ...], version: int, dropped: bool
+) -> None:
+    word = replace(WORD, attempts=attempts)
+    assert is_dropped_by(joint("r3", version=version), word) is dropped
 
 
 def test_a_member_is_dropped_once() -> None:

@@ -14,7 +14,7 @@ from replication.control.lifecycle import VolumeRequest
 from replication.control.reconciler import Reconciler
 from replication.control.store.memory import MemoryStore
 from replication.errors import FailedPrecondition, Unavailable
-from replication.model import GIB, MemberHealth, RejoinSpec, ReplicaState
+from replication.model import GIB, ArrayReport, Confirmation, MemberHealth, RejoinSpec, ReplicaState
 from replication.tuning import Tuning
 from tests.fakes.node import FakeCluster, FakeNode
 
@@ -98,6 +98,25 @@ def test_one_that_failed_after_all_is_begun_anew() -> None:
     assert lab.state is ReplicaState.STALE
     lab.reconciler.run_once()
     assert (lab.state, lab.health) == (ReplicaState.REBUILDING, MemberHealth.RECOVERING)
+
+
+def test_the_records_word_says_by_which_attempt_a_replica_returns() -> None:
+    """One that came late by an attempt before is not that, and is dropped (agent/release.py)."""
+    lab, words = Lab(), list[Confirmation]()
+    lab.consumer.is_slow = False
+
+    def hear(word: Confirmation) -> ArrayReport:
+        words.append(word)
+        return FakeNode.confirm(lab.consumer, word)
+
+    lab.consumer.confirm = hear  # type: ignore[method-assign,assignment]
+    lab.reconciler.run_once()
+    rebuilt = get_replica(lab.control.volumes.get(lab.id), lab.replica)
+    other = next(r.id for r in lab.control.volumes.get(lab.id).replicas if r.node == "c")
+    lab.consumer.set_health(lab.id, other, MemberHealth.LOST, covers=True)
+    lab.reconciler.handle("a", lab.consumer.arrays[lab.id].report())
+    assert [(word.rebuilding, word.attempts) for word in words] == [((rebuilt.id,), (rebuilt.as_of,))]
+    assert rebuilt.as_of > 0
 
 
 def test_a_member_by_another_attempt_is_not_recorded_as_one_by_this() -> None:
