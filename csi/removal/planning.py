@@ -7,7 +7,6 @@ operator gives back; then, when that was asked for, all that was ever recorded. 
 from dataclasses import dataclass
 
 SHOWN = 10
-DRIVER = "csi.trilith.io"
 HOW = (
     "delete them first, or set uninstall.removeEverything=true, with which all their data is lost; "
     "helm calls the release uninstalling by now: `helm rollback` to its newest revision, then upgrade it"

@@ -4,9 +4,9 @@ import logging
 from contextlib import suppress
 
 from csi.certificates.places import Places
+from csi.identity import NAME
 from csi.operator.resources import GUARD
 from csi.removal.planning import (
-    DRIVER,
     DeleteClaim,
     DeletePool,
     LetGo,
@@ -161,7 +161,7 @@ def _list(client: Client, path: str, labels: str = "") -> list[Json]:
 
 
 def _is_ours(persistent: Json) -> bool:
-    return bool(persistent["spec"].get("csi", {}).get("driver") == DRIVER)
+    return bool(persistent["spec"].get("csi", {}).get("driver") == NAME)
 
 
 def _read_persistent(client: Client, found: Json) -> Persistent:

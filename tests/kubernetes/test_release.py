@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from csi.certificates.authority import ensure_authority, ensure_trust
 from csi.certificates.places import WEBHOOK_CONFIGURATIONS, Places
+from csi.identity import NAME
 from csi.main import main as trilith_csi
-from csi.removal.planning import DRIVER
 from csi.removal.removing import Removal
 from csi.topology import CLUSTER_KEY, NODE_KEY
 from hack.helm.chart import CHART, render, run_helm
@@ -192,7 +192,7 @@ def make_volume(admin: Client, store: KubernetesStore, policy: str = "Delete") -
     spec = {
         "accessModes": ["ReadWriteOnce"],
         "capacity": {"storage": "1Gi"},
-        "csi": {"driver": DRIVER, "volumeHandle": "v1"},
+        "csi": {"driver": NAME, "volumeHandle": "v1"},
         "claimRef": reference,
         "persistentVolumeReclaimPolicy": policy,
     }

@@ -1,6 +1,5 @@
 """What the record says, as it reaches the agent: the newest word is obeyed, an older one changes nothing."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -46,13 +45,6 @@ class OneArray(Agent):
         self._machine = machine
         self._arrays = Arrays([array])
         self._watcher = Blind()
-
-
-@pytest.fixture
-def control() -> Iterator[FakeControl]:
-    made = FakeControl()
-    yield made
-    made.close()
 
 
 @pytest.fixture

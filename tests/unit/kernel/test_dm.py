@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ from tests.unit.kernel.fake_tree import FakeTree
 
 SIZE = 64 << 20
 LINEAR = Target(0, 2048, "linear", "259:0 0")
-
-
-@pytest.fixture
-def control() -> Iterator[FakeControl]:
-    fake = FakeControl()
-    yield fake
-    fake.close()
 
 
 @pytest.fixture

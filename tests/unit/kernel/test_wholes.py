@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +25,6 @@ def tree(tmp_path: Path) -> FakeTree:
     for minor in range(2):
         made.add_block_device(f"dm-{minor}", f"253:{minor}", 16 * MIB)
     return made
-
-
-@pytest.fixture
-def control() -> Iterator[FakeControl]:
-    made = FakeControl()
-    yield made
-    made.close()
 
 
 @pytest.fixture
