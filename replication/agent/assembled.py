@@ -5,9 +5,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from replication.agent.members import Joint
+from replication.agent.slowness import Counters
 from replication.errors import NotFound
 from replication.model import ArrayReport
 from replication.tuning import Tuning
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A copy runs, or stands still for the array's users."""
+
+    begun: float
+    paused: bool
+    counters: Counters  # what users had done when it began
 
 
 @dataclass(slots=True)
@@ -29,6 +39,7 @@ class Assembled:
     report: ArrayReport | None = None  # the newest
     restless: bool = True  # as of the newest look: something goes on that no sign tells the progress of
     tuning: Tuning | None = None  # what we have been told, if anything
+    turn: Turn | None = None  # of its copy, while there is one
     lock: threading.RLock = field(default_factory=threading.RLock)
     release_lock: threading.Lock = field(default_factory=threading.Lock)
 

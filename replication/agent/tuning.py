@@ -12,11 +12,17 @@ UNBOUNDED = 1 << 40  # bytes a second: md's own default would stop at 200 MB/s
 
 def tune(tree: Tree, array: Assembled, tuning: Tuning) -> None:
     """See rpc/contract.py. The array's lock is held."""
-    md.limit_sync_speed(tree, array.volume_id, tuning.rebuild_bandwidth or UNBOUNDED)
+    bound_copies(tree, array.volume_id, tuning)
     array.tuning = tuning
     state = read_array(tree, array.volume_id)
     if state.raid_disks != tuning.slots and len(state.members) <= tuning.slots:
         md.set_slots(tree, array.volume_id, tuning.slots)
+
+
+def bound_copies(tree: Tree, volume_id: str, tuning: Tuning | None) -> None:
+    """None: nobody has said yet what is wanted."""
+    wanted = tuning.rebuild_bandwidth if tuning else 0
+    md.limit_sync_speed(tree, volume_id, wanted or UNBOUNDED)
 
 
 def scrub(tree: Tree, array: Assembled, *, repair: bool) -> None:

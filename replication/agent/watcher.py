@@ -26,10 +26,11 @@ from replication.agent.probe import Prober
 from replication.agent.release import clear_away, let_go, retry_path
 from replication.agent.reports import Reports, in_trouble
 from replication.agent.slowness import Paces
+from replication.agent.yielding import take_turns
 from replication.errors import NotFound, TimedOut, TrilithError
 from replication.kernel.blockdev import SECTOR_BYTES
 from replication.kernel.md_members import set_write_mostly
-from replication.kernel.md_state import SCRUBS, ArrayState, device_of, read_array
+from replication.kernel.md_state import SCRUBS, SYNCS, ArrayState, device_of, read_array
 from replication.model import ArrayReport, MemberHealth, MemberReport
 from replication.tuning import WRITE_LATENCY_BOUND
 
@@ -154,6 +155,8 @@ class Watcher:
         self._retry_paths(array)
         if self._arrays.find(array.volume_id) is array and not self._reports.publish(report):
             array.restless = True
+        with suppress(TrilithError):  # then it runs, or stands still until the next look
+            take_turns(self._machine.tree, array, report.activity, self._machine.clock.now())
         self._tidy(array, state)
         return report
 
@@ -164,7 +167,7 @@ class Watcher:
         lost = any(member.health is MemberHealth.LOST for member in members)
         now = self._machine.clock.now()
         array.held_since = (array.held_since or now) if lost else None
-        recovering = state.sync_action in ("recover", "resync", *SCRUBS) and state.progress is not None
+        recovering = state.sync_action in SYNCS and state.progress is not None
         total = state.component_size_bytes if state.is_scrubbed else array.recovery_bytes
         part = state.progress.done_bytes / state.progress.total_bytes if state.progress else 1.0
         return ArrayReport(

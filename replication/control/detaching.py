@@ -1,9 +1,9 @@
 """A volume's way back from a node: with its consent, or by the fence when it does not answer."""
 
 from replication.control import insync
-from replication.control.executor import Executor
+from replication.control.executor import FENCE, Executor
 from replication.control.first_look import FirstLook
-from replication.control.parallel import errors_of
+from replication.control.parallel import errors_of, has_answer
 from replication.control.records import Records
 from replication.control.restored import catch_up
 from replication.errors import FailedPrecondition, NotFound, Unavailable
@@ -80,7 +80,7 @@ class Detaching:
 
     def _fence(self, record: Versioned) -> None:
         volume = record.volume
-        answers = self._executor.prepare_all(record, insync.in_sync(volume))
+        answers = self._executor.prepare_all(record, insync.in_sync(volume), FENCE, has_answer)
         errors = errors_of(answers)
         if len(errors) == len(answers):
             named = "; ".join(f"{replica}: {error}" for replica, error in sorted(errors.items()))

@@ -1,6 +1,6 @@
 """Asking nodes to do what has been decided and recorded: short, repeatable, in parallel over replicas."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -30,11 +30,9 @@ from replication.model import (
 from replication.rpc.contract import NodeApi
 from replication.tuning import Tuning
 
-PREPARE = Waits(silent=1.0, sign=1.0, plain=3.0, alive=15.0)
-"""For replicas to be ready. One that is not does not start with the array, and is copied to later.
-
-Busy nodes are not made less so by that, nor by beginning again.
-"""
+PREPARE = Waits(until_enough=15.0, alive=15.0, unknown=3.0, silent=1.0, sign=1.0)
+"""For replicas to be ready. What is left out has to be copied later, which makes a busy node busier."""
+FENCE = Waits(until_enough=3.0, alive=3.0, unknown=3.0, silent=0.3, sign=3.0)
 TIDY_SECONDS = 5.0  # for what is done again later if it is not done now
 PATIENT_SECONDS = 130.0  # longer than any call's own deadline
 
@@ -102,15 +100,21 @@ class Executor:
     def resize_replica(self, volume: Volume, replica: Replica) -> ReplicaFacts:
         return self._nodes.to(replica.node).resize_replica(volume.id, replica.id, volume.size_bytes)
 
-    def prepare_all(self, record: Versioned, replicas: Iterable[Replica]) -> Answers[Prepared]:
+    def prepare_all(
+        self,
+        record: Versioned,
+        replicas: Iterable[Replica],
+        waits: Waits,
+        is_enough: Callable[[Mapping[str, Prepared | TrilithError]], bool],
+    ) -> Answers[Prepared]:
         """For the record's epoch and consumer, with fresh keys; for nobody when it has none: the fence."""
         asked = {replica.id: replica for replica in replicas}
-        silent = [replica.id for replica in asked.values() if self._nodes.is_silent(replica.node)]
         return ask_patiently(
             {name: partial(self.prepare, record, replica) for name, replica in asked.items()},
-            lambda name: self._nodes.facts(asked[name].node, only=""),
-            PREPARE,
-            silent,
+            waits,
+            is_enough=is_enough,
+            sign=lambda name: self._nodes.facts(asked[name].node, only=""),
+            silent=[name for name, replica in asked.items() if self._nodes.is_silent(replica.node)],
         )
 
     def prepare(self, record: Versioned, replica: Replica) -> Prepared:

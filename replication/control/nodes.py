@@ -25,6 +25,7 @@ class Nodes:
         self._mutex = threading.Lock()
         self._connections: dict[str, tuple[Node, NodeApi]] = {}
         self._authentication: dict[str, tuple[float, bool]] = {}
+        self._answered: dict[str, float] = {}
         self._silent: dict[str, float] = {}
 
     def add(self, node: Node) -> None:
@@ -69,17 +70,20 @@ class Nodes:
 
     def facts(self, name: str, only: str | None = None) -> NodeFacts:
         """Asked now; `only` is NodeApi.describe's. Unavailable when it does not answer."""
+        api, asked = self.to(name), self._clock.now()
         try:
-            facts = self.to(name).describe(only)
+            facts = api.describe(only)
         except Unavailable:
-            self._silent[name] = self._clock.now()
+            if only is not None and self._answered.get(name, 0.0) <= asked:
+                self._silent[name] = self._clock.now()
             raise
+        self._answered[name] = self._clock.now()
         self._silent.pop(name, None)
         self._authentication[name] = (self._clock.now(), facts.authentication)
         return facts
 
     def is_silent(self, name: str) -> bool:
-        """It did not answer when it was asked for its facts last, a moment ago."""
+        """It did not answer a small question a moment ago, and nothing since that was asked before."""
         since = self._silent.get(name)
         return since is not None and self._clock.now() - since < SILENT_FOR
 

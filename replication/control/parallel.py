@@ -12,7 +12,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from replication.errors import TimedOut, TrilithError
+from replication.errors import TimedOut, TrilithError, Unavailable
 
 IDLE_THREADS = 32
 
@@ -23,37 +23,48 @@ U = TypeVar("U")
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Until when who has not answered yet is waited for: seconds since the question."""
+    """Until when answers are waited for, in seconds since the question."""
 
-    silent: float  # where it is known that nobody answers, unless nobody else has either
-    sign: float  # then it is asked for a sign of life as well
-    plain: float  # without a sign of life
-    alive: float  # with one, or while nobody has answered
+    until_enough: float  # while those that there are do not suffice
+    alive: float  # then for who has given a sign of life
+    unknown: float  # for who has not
+    silent: float  # and for who was believed to be away from the beginning
+    sign: float  # when those who have not answered are asked for a sign of life
 
 
 def ask_all(calls: Mapping[K, Callable[[], T]], timeout: float) -> dict[K, T | TrilithError]:
     """Each call's answer or error, TimedOut for those that are still under way. Other exceptions pass."""
     question = _Question(calls)
-    question.collect(timeout, lambda: False)
+    question.collect(lambda: timeout)
     return question.result()
 
 
 def ask_patiently(
-    calls: Mapping[K, Callable[[], T]], sign: Callable[[K], object], waits: Waits, silent: Collection[K] = ()
+    calls: Mapping[K, Callable[[], T]],
+    waits: Waits,
+    *,
+    is_enough: Callable[[Mapping[K, T | TrilithError]], bool],
+    sign: Callable[[K], object],
+    silent: Collection[K] = (),
 ) -> dict[K, T | TrilithError]:
     """As `ask_all`, longer for those who are busy than for those who are away.
 
-    Who does not answer is asked for a `sign` of life, and is busy where that raises nothing. `silent` are
-    those that are believed to be away.
+    A `sign` of life is what raises nothing, or an error that is not Unavailable.
     """
     question = _Question(calls)
-    hoped = calls.keys() - set(silent) or calls.keys()
-    question.collect(waits.sign, lambda: question.has_all(hoped))
-    if not question.has_all(hoped):
-        question.ask_for_signs(hoped, sign)
-        question.collect(waits.plain, lambda: question.has_all(hoped))
-        question.collect(waits.alive, lambda: question.has_any() and question.has_all(question.alive))
-    question.collect(waits.silent, lambda: False)
+
+    def deadline() -> float:
+        missing = question.missing()
+        if not is_enough(question.answers):
+            return waits.until_enough
+        if missing & question.alive:
+            return waits.alive
+        return waits.unknown if missing - set(silent) else waits.silent
+
+    question.collect(lambda: min(deadline(), waits.sign))
+    if question.seconds() < deadline():
+        question.ask_for_signs(sign)
+        question.collect(deadline)
     return question.result()
 
 
@@ -61,37 +72,37 @@ class _Question(Generic[K, T]):
     """Put to everybody at once."""
 
     def __init__(self, calls: Mapping[K, Callable[[], T]]) -> None:
+        self.answers: dict[K, T | TrilithError] = {}
         self.alive: set[K] = set()
         self._begun = time.monotonic()
         self._keys = tuple(calls)
-        self._answers: dict[K, T | TrilithError] = {}
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
         for key, call in calls.items():
             self._start(call, partial(self._take, key))
 
-    def collect(self, until: float, enough: Callable[[], bool]) -> None:
-        """What comes until so many seconds after the beginning, or until that is enough."""
-        while len(self._answers) < len(self._keys) and not enough():
+    def seconds(self) -> float:
+        """Since it was put."""
+        return time.monotonic() - self._begun
+
+    def missing(self) -> set[K]:
+        return set(self._keys) - self.answers.keys()
+
+    def collect(self, deadline: Callable[[], float]) -> None:
+        """What comes until `deadline`, seconds since the beginning, which may change with what comes."""
+        while self.missing():
             try:
-                take = self._queue.get(timeout=max(0.0, self._begun + until - time.monotonic()))
+                take = self._queue.get(timeout=max(0.0, deadline() - self.seconds()))
             except Empty:
                 return
             take()
 
-    def ask_for_signs(self, keys: Collection[K], sign: Callable[[K], object]) -> None:
-        for key in keys - self._answers.keys():
+    def ask_for_signs(self, sign: Callable[[K], object]) -> None:
+        for key in self.missing():
             self._start(partial(sign, key), partial(self._take_sign, key))
 
-    def has_all(self, keys: Collection[K]) -> bool:
-        return all(key in self._answers for key in keys)
-
-    def has_any(self) -> bool:
-        """An answer that is no error."""
-        return len(errors_of(self._answers)) < len(self._answers)
-
     def result(self) -> dict[K, T | TrilithError]:
-        late = TimedOut(f"no answer within {time.monotonic() - self._begun:.3g} s")
-        return {key: self._answers.get(key, late) for key in self._keys}
+        late = TimedOut(f"no answer within {self.seconds():.3g} s")
+        return {key: self.answers.get(key, late) for key in self._keys}
 
     def _start(self, call: Callable[[], U], take: Callable[[U | BaseException], None]) -> None:
         _crew.start(lambda: self._queue.put(partial(take, _result_of(call))))
@@ -99,13 +110,13 @@ class _Question(Generic[K, T]):
     def _take(self, key: K, answer: T | BaseException) -> None:
         if isinstance(answer, BaseException) and not isinstance(answer, TrilithError):
             raise answer
-        self._answers[key] = answer
+        self.answers[key] = answer
 
     def _take_sign(self, key: K, answer: object) -> None:
-        if not isinstance(answer, BaseException):
-            self.alive.add(key)
-        elif not isinstance(answer, TrilithError):
+        if isinstance(answer, BaseException) and not isinstance(answer, TrilithError):
             raise answer
+        if not isinstance(answer, Unavailable):
+            self.alive.add(key)
 
 
 class Crew:
@@ -138,6 +149,11 @@ _crew = Crew()
 
 def errors_of(answers: Mapping[K, object]) -> dict[K, TrilithError]:
     return {key: answer for key, answer in answers.items() if isinstance(answer, TrilithError)}
+
+
+def has_answer(answers: Mapping[K, object]) -> bool:
+    """One that is no error."""
+    return len(errors_of(answers)) < len(answers)
 
 
 def _result_of(call: Callable[[], T]) -> T | BaseException:

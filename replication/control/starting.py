@@ -44,6 +44,12 @@ def choose_start(volume: Volume, answers: Mapping[str, Prepared | TrilithError])
     return Start(ready, modes | absent, out | {key: str(error) for key, error in failed.items()})
 
 
+def has_undoubted(volume: Volume, answers: Mapping[str, Prepared | TrilithError]) -> bool:
+    """Whether somebody can start of whom it is sure that it lacks nothing."""
+    prepared = ((key, answer) for key, answer in answers.items() if isinstance(answer, Prepared))
+    return any(not _doubt(volume, key, answer) for key, answer in prepared)
+
+
 def order_members(volume: Volume, prepared: Mapping[str, Prepared]) -> tuple[Member, ...]:
     """Those in sync: the source of an owed resync first, then the consumer's own, then the others."""
 

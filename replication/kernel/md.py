@@ -246,6 +246,11 @@ def limit_sync_speed(tree: Tree, name: str, bytes_per_second: int | None) -> Non
     tree.write(f"{base}/sync_speed_max", value)
 
 
+def read_sync_limit(tree: Tree, name: str) -> int:
+    """Bytes a second; md says `200000 (system)` or `1 (local)`."""
+    return int(tree.read(f"{array_path(name)}/sync_speed_max").split()[0]) * 1024
+
+
 def set_slots(tree: Tree, name: str, count: int) -> None:
     """Room for `count` members. md waits for writes under way. Members keep their order, not their slots.
 

@@ -9,6 +9,7 @@ from replication.kernel.sysfs import Tree
 METADATA = "external:trilith"
 PREFIX = "md_"
 SCRUBS = ("check", "repair")
+SYNCS = ("resync", "recover", *SCRUBS)
 _BLOCK = "/sys/block"
 
 
@@ -104,6 +105,11 @@ class ArrayState:
 def array_path(name: str) -> str:
     """The attributes' directory of the array called `name`."""
     return f"{_BLOCK}/{PREFIX}{name}/md"
+
+
+def stat_path(name: str) -> str:
+    """What users have done with the array: Documentation/block/stat.rst."""
+    return f"{_BLOCK}/{PREFIX}{name}/stat"
 
 
 def member_path(name: str, kname: str) -> str:

@@ -24,7 +24,7 @@ TIMEOUTS: Mapping[str, float] = MappingProxyType(
         "EnsureReplica": 120,  # old bytes may have to be wiped
         "RemoveReplica": 60,
         "ResizeReplica": 120,
-        "PrepareReplica": 10,
+        "PrepareReplica": 20,  # longer than a busy node is waited for
         "ReleaseReplica": 10,
         "Attach": 60,
         "Detach": 60,  # flushes

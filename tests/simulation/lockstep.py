@@ -1,6 +1,6 @@
 """One thing after the other: without threads a run depends on its seed alone."""
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import TypeVar
@@ -27,10 +27,9 @@ def ask_in_turn(calls: Mapping[K, Callable[[], T]], timeout: float) -> dict[K, T
 
 
 def ask_patiently_in_turn(
-    calls: Mapping[K, Callable[[], T]], sign: Callable[[K], object], waits: Waits, silent: Collection[K] = ()
+    calls: Mapping[K, Callable[[], T]], waits: Waits, **_: object
 ) -> dict[K, T | TrilithError]:
-    del sign, silent
-    return ask_in_turn(calls, waits.plain)
+    return ask_in_turn(calls, waits.unknown)
 
 
 def do_at_once(self: Tasks, key: tuple[str, ...], task: Task) -> None:

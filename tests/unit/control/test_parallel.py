@@ -1,15 +1,23 @@
 """Questions put at once: nobody waits for one that hangs, and threads are used again."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from queue import SimpleQueue
 
 import pytest
 
 from replication.clock import SystemClock, wait_until
-from replication.control.parallel import IDLE_THREADS, Crew, Waits, ask_all, ask_patiently, errors_of
-from replication.errors import TimedOut, TrilithError, Unavailable
+from replication.control.parallel import (
+    IDLE_THREADS,
+    Crew,
+    Waits,
+    ask_all,
+    ask_patiently,
+    errors_of,
+    has_answer,
+)
+from replication.errors import TimedOut, Unavailable, Unsupported
 
 
 def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
@@ -31,7 +39,8 @@ def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
     }
 
 
-QUICK = Waits(silent=0.05, sign=0.1, plain=0.2, alive=20.0)
+LONG = 20.0
+WAITS = Waits(until_enough=LONG, alive=LONG, unknown=0.3, silent=0.1, sign=0.1)
 
 
 def ready_after(seconds: float, word: str) -> Callable[[], str]:
@@ -43,51 +52,81 @@ def never() -> str:
     return "too late"
 
 
-def gives_signs(*alive: str) -> Callable[[str], None]:
+def fail() -> str:
+    raise Unavailable("away")
+
+
+def ask(
+    calls: dict[str, Callable[[], str]],
+    waits: Waits = WAITS,
+    *,
+    alive: Collection[str] = (),
+    silent: Collection[str] = (),
+) -> dict[str, object]:
+    """What each said, or what kind of error it was."""
+
     def sign(key: str) -> None:
         if key not in alive:
             raise Unavailable("away")
 
-    return sign
-
-
-def kinds(answers: dict[str, str | TrilithError]) -> dict[str, object]:
-    """What each said, or what kind of error it was."""
+    answers = ask_patiently(calls, waits, is_enough=has_answer, sign=sign, silent=silent)
     return {key: type(answer) if isinstance(answer, Exception) else answer for key, answer in answers.items()}
 
 
 def test_who_is_alive_is_waited_for_longer_than_who_is_not() -> None:
-    calls = {"quick": ready_after(0, "here"), "busy": ready_after(0.6, "here too"), "dead": never}
-    answers = ask_patiently(calls, gives_signs("quick", "busy"), QUICK)
-    assert kinds(answers) == {"quick": "here", "busy": "here too", "dead": TimedOut}
+    calls = {"quick": ready_after(0, "here"), "busy": ready_after(0.8, "here too"), "dead": never}
+    assert ask(calls, alive=["busy"]) == {"quick": "here", "busy": "here too", "dead": TimedOut}
 
 
-def test_somebody_is_waited_for_also_where_nobody_gives_a_sign() -> None:
-    calls = {"slow": ready_after(0.6, "here"), "dead": never}
-    assert kinds(ask_patiently(calls, gives_signs(), QUICK)) == {"slow": "here", "dead": TimedOut}
+def test_an_error_that_somebody_alive_gives_is_a_sign_too() -> None:
+    calls = {"quick": ready_after(0, "here"), "busy": ready_after(0.8, "here too")}
+
+    def sign(_: str) -> None:
+        raise Unsupported("no such call")
+
+    assert ask_patiently(calls, WAITS, is_enough=has_answer, sign=sign)["busy"] == "here too"
+
+
+def test_until_there_is_enough_also_those_without_a_sign_are_waited_for() -> None:
+    """An error is no answer that would do."""
+    calls = {"fails": fail, "back": ready_after(0.8, "back"), "dead": never}
+    assert ask(calls, silent=["back", "dead"]) == {"fails": Unavailable, "back": "back", "dead": TimedOut}
+
+
+def test_an_answer_that_does_not_do_is_not_enough() -> None:
+    calls = {"doubtful": ready_after(0, "perhaps"), "back": ready_after(0.8, "surely")}
+    answers = ask_patiently(
+        calls,
+        WAITS,
+        is_enough=lambda found: "surely" in found.values(),
+        sign=lambda _: never(),
+        silent=["back"],
+    )
+    assert answers == {"doubtful": "perhaps", "back": "surely"}
 
 
 def test_patience_ends_with_those_who_are_alive_as_well() -> None:
-    answers = ask_patiently({"busy": never}, gives_signs("busy"), replace(QUICK, alive=0.4))
-    assert kinds(answers) == {"busy": TimedOut}
+    waits = replace(WAITS, alive=0.5, until_enough=0.5)
+    assert ask({"busy": never}, waits, alive=["busy"]) == {"busy": TimedOut}
 
 
-def test_who_is_known_to_be_silent_is_waited_for_least() -> None:
-    """Nobody is asked for a sign: the others have answered before."""
-    waits = Waits(silent=0.2, sign=30.0, plain=30.0, alive=30.0)
-    calls = {"here": ready_after(0, "here"), "back": ready_after(0.05, "back"), "dead": never}
-    answers = ask_patiently(calls, lambda _: pytest.fail("asked for a sign"), waits, ("back", "dead"))
-    assert kinds(answers) == {"here": "here", "back": "back", "dead": TimedOut}
+def test_who_is_believed_silent_is_waited_for_least() -> None:
+    waits = replace(WAITS, unknown=LONG, sign=LONG, silent=0.3)
+    calls = {"here": ready_after(0, "here"), "back": ready_after(0.1, "back"), "dead": never}
+    assert ask(calls, waits, silent=["back", "dead"]) == {"here": "here", "back": "back", "dead": TimedOut}
 
 
-def test_where_all_are_believed_silent_they_are_waited_for_like_others() -> None:
-    calls = {"back": ready_after(0.3, "back")}
-    assert kinds(ask_patiently(calls, gives_signs(), QUICK, ("back",))) == {"back": "back"}
+def test_nobody_is_asked_for_a_sign_who_is_not_waited_for_any_longer() -> None:
+    calls = {"here": ready_after(0, "here"), "dead": never}
+    asked = threading.Event()
+    waits = replace(WAITS, sign=0.2)
+    ask_patiently(calls, waits, is_enough=has_answer, sign=lambda _: asked.set(), silent=["dead"])
+    assert not asked.is_set()
 
 
 def test_a_bug_in_a_sign_passes() -> None:
     with pytest.raises(ZeroDivisionError):
-        ask_patiently({"a": never}, lambda _: 1 // 0, QUICK)
+        ask_patiently({"a": never}, WAITS, is_enough=has_answer, sign=lambda _: 1 // 0)
 
 
 def test_an_error_that_is_none_of_ours_passes() -> None:

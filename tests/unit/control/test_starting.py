@@ -50,6 +50,22 @@ def test_who_may_lack_writes_starts_only_if_nobody_better_does(
     assert set(starting.choose_start(record, {"r0": worse}).ready) == {"r0"}
 
 
+@pytest.mark.parametrize(
+    ("answers", "enough"),
+    [
+        ({}, False),
+        ({"r0": Unavailable("silent")}, False),
+        ({"r0": answer(0, boot="boot-2")}, False),
+        ({"r0": answer(0, suspect=True)}, False),
+        ({"r0": answer(0, suspect=True), "r1": answer(1)}, True),
+    ],
+)
+def test_enough_is_an_answer_of_somebody_who_lacks_nothing_for_sure(
+    answers: dict[str, Prepared | TrilithError], enough: bool
+) -> None:
+    assert starting.has_undoubted(detached("iis", resync_source="r0"), answers) is enough
+
+
 def test_a_boot_after_a_clean_end_is_no_doubt() -> None:
     answers = {"r0": answer(0, boot="boot-2"), "r1": answer(1)}
     assert set(starting.choose_start(detached("iis"), answers).ready) == {"r0", "r1"}

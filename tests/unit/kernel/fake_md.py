@@ -43,6 +43,7 @@ class FakeMd(FakeTree):
             "bitmap/space": "0", "bitmap/location": "none", "sync_speed_max": "200000 (system)",
         }  # fmt: skip
         self.lay({f"{base}/{key}": text for key, text in attributes.items()})
+        self.put(f"/sys/block/{name}/stat", " ".join(17 * ["0"]))
 
     def _act(self, base: str, attribute: str, value: str) -> None:
         if attribute in self.busy:

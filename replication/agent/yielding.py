@@ -1,0 +1,43 @@
+"""Copies and scrubs stand still for a part of the time while somebody uses the volume.
+
+md gives way only once somebody has read or written 32 KiB, and only until what it is just copying is written
+(drivers/md/md.c: is_mddev_idle, md_do_sync). So it takes most of what there is from small writes.
+"""
+
+from replication.agent.assembled import Assembled, Turn
+from replication.agent.slowness import Counters, parse_counters
+from replication.agent.tuning import bound_copies
+from replication.kernel import md
+from replication.kernel.md_state import SYNCS, stat_path
+from replication.kernel.sysfs import Tree
+
+BUSY = 20.0  # users' reads and writes a second; or there are some under way whenever we look
+RUN_SECONDS = 1.5
+PAUSE_SECONDS = 1.0  # both are longer by as much as it takes until the next look, and md's next half second
+PAUSE_SPEED = 1024  # bytes a second; md does its `sync_speed_min` all the same, 1 MB/s as a rule
+
+
+def take_turns(tree: Tree, array: Assembled, activity: str, now: float) -> None:
+    """Called at each look, two a second while an array copies. An agent may have died in a pause."""
+    if activity not in SYNCS:
+        if array.turn is not None and array.turn.paused:
+            bound_copies(tree, array.volume_id, array.tuning)
+        array.turn = None
+        return
+    last, counters = array.turn, parse_counters(tree.read(stat_path(array.volume_id)))
+    if last is None:
+        paused = md.read_sync_limit(tree, array.volume_id) == PAUSE_SPEED
+        array.turn = Turn(now, paused=paused, counters=counters)
+    elif last.paused and now - last.begun >= PAUSE_SECONDS:
+        bound_copies(tree, array.volume_id, array.tuning)
+        array.turn = Turn(now, paused=False, counters=counters)
+    elif not last.paused and now - last.begun >= RUN_SECONDS:
+        paused = is_used(last.counters, counters, now - last.begun)
+        if paused:
+            md.limit_sync_speed(tree, array.volume_id, PAUSE_SPEED)
+        array.turn = Turn(now, paused=paused, counters=counters)
+
+
+def is_used(before: Counters, after: Counters, seconds: float) -> bool:
+    """By what users did meanwhile. Those whom the copy holds up most get little done, and always wait."""
+    return (after.ended - before.ended) / seconds >= BUSY or bool(before.under_way and after.under_way)
