@@ -5,6 +5,7 @@ from threading import Thread
 
 import pytest
 
+from replication.agent.yielding import PAUSE_SPEED
 from replication.errors import FailedPrecondition
 from replication.kernel import bitmap, md, md_members, md_state
 from replication.kernel.direct import write_direct
@@ -163,7 +164,8 @@ def test_a_member_comes_back_with_what_the_bitmap_marks_or_with_everything(
     wait(lambda: local.bits(local.replicas[0]) == (), "the bits to be cleared")
 
 
-def test_a_recovery_reports_its_progress_and_obeys_its_bound(local: Stand) -> None:
+def recover_slowly(local: Stand, bytes_per_second: int) -> None:
+    """In full, of one member; it has begun when this returns."""
     local.start()
     lost = local.replicas[2]
     local.drop(lost)
@@ -171,14 +173,33 @@ def test_a_recovery_reports_its_progress_and_obeys_its_bound(local: Stand) -> No
     local.holds.hold(lost.hold)
     md_members.re_add_member(local.tree, local.name, local.spec(2).members[0], bitmap=False)
     local.tree.write(f"{md_state.array_path(local.name)}/sync_speed_min", 1)
-    md.limit_sync_speed(local.tree, local.name, 2 << 20)
+    md.limit_sync_speed(local.tree, local.name, bytes_per_second)
     md_members.start_recovery(local.tree, local.name)
     wait(lambda: (local.state().progress or _nothing).done_bytes > 0, "progress")
+
+
+def test_a_recovery_reports_its_progress_and_obeys_its_bound(local: Stand) -> None:
+    recover_slowly(local, 2 << 20)
     state = local.state()
     assert state.progress is not None
     assert (state.sync_action, state.progress.total_bytes) == ("recover", DATA)
     with pytest.raises(FailedPrecondition):
         md.start_check(local.tree, local.name)
+    md.limit_sync_speed(local.tree, local.name, None)
+    local.settle()
+    assert are_equal(local)
+
+
+def test_a_recovery_stands_still_and_goes_on_as_it_is_told(local: Stand) -> None:
+    """See replication/agent/yielding.py."""
+    recover_slowly(local, 8 << 20)
+    md.limit_sync_speed(local.tree, local.name, PAUSE_SPEED)
+    assert md.read_sync_limit(local.tree, local.name) == PAUSE_SPEED
+    CLOCK.sleep(1.0)  # md looks again every half second
+    stands = local.state().progress
+    assert stands is not None
+    CLOCK.sleep(2.0)
+    assert local.state().progress == stands
     md.limit_sync_speed(local.tree, local.name, None)
     local.settle()
     assert are_equal(local)
