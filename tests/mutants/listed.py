@@ -101,6 +101,12 @@ MUTANTS = (
         (ENUMERATION, INSYNC),
     ),
     Mutant(
+        "who may lack writes starts while others are still on their way",
+        "replication.control.starting:has_undoubted",
+        mistakes.returns(True),
+        ("tests/unit/control/test_starting.py",),
+    ),
+    Mutant(
         "stale members start",
         "replication.control.starting:order_members",
         mistakes.stale_members_start,
