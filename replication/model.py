@@ -221,6 +221,7 @@ class MemberReport:
     health: MemberHealth
     reason: str = ""
     bitmap_covers: bool = False  # when lost: all that it may lack is marked, even if its disk forgets
+    attempt: int = 0  # the record's version that it was joined by; 0: the agent does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,10 +324,7 @@ class AttachSpec:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the record says now: members that it counts no more are to be dropped, and no others.
-
-    It answers one report: what was lost only after it is not dropped, as the record may have it back by now.
-    """
+    """What the record says now. Other members are to be dropped, but not if lost only after `report`."""
 
     volume_id: str
     epoch: int

@@ -18,6 +18,7 @@ class Turn:
     begun: float
     paused: bool
     counters: Counters  # what users had done when it began
+    bound: int  # bytes a second that it is to have when it runs
 
 
 @dataclass(slots=True)

@@ -12,17 +12,16 @@ UNBOUNDED = 1 << 40  # bytes a second: md's own default would stop at 200 MB/s
 
 def tune(tree: Tree, array: Assembled, tuning: Tuning) -> None:
     """See rpc/contract.py. The array's lock is held."""
-    bound_copies(tree, array.volume_id, tuning)
+    md.limit_sync_speed(tree, array.volume_id, find_bound(tuning))
     array.tuning = tuning
     state = read_array(tree, array.volume_id)
     if state.raid_disks != tuning.slots and len(state.members) <= tuning.slots:
         md.set_slots(tree, array.volume_id, tuning.slots)
 
 
-def bound_copies(tree: Tree, volume_id: str, tuning: Tuning | None) -> None:
-    """None: nobody has said yet what is wanted."""
-    wanted = tuning.rebuild_bandwidth if tuning else 0
-    md.limit_sync_speed(tree, volume_id, wanted or UNBOUNDED)
+def find_bound(tuning: Tuning | None) -> int:
+    """Of copies, in bytes a second. None: nobody has said yet what is wanted."""
+    return (tuning.rebuild_bandwidth if tuning else 0) or UNBOUNDED
 
 
 def scrub(tree: Tree, array: Assembled, *, repair: bool) -> None:

@@ -196,7 +196,7 @@ class Watcher:
             joint.suspected, joint.suspected_in = reason, sequence
         if joint.suspected and health is not MemberHealth.DROPPED:
             return MemberReport(joint.replica_id, MemberHealth.LOST, joint.suspected, joint.covered)
-        return MemberReport(joint.replica_id, health)
+        return MemberReport(joint.replica_id, health, attempt=joint.version)
 
     def _observe(self, array: Assembled, joint: Joint, state: ArrayState) -> Observation:
         member = state.find_member(joint.kname)

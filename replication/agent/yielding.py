@@ -4,14 +4,16 @@ md gives way only once somebody has read or written 32 KiB, and only until what 
 (drivers/md/md.c: is_mddev_idle, md_do_sync). So it takes most of what there is from small writes.
 """
 
+from dataclasses import replace
+
 from replication.agent.assembled import Assembled, Turn
 from replication.agent.slowness import Counters, parse_counters
-from replication.agent.tuning import bound_copies
+from replication.agent.tuning import find_bound
 from replication.kernel import md
 from replication.kernel.md_state import SYNCS, stat_path
 from replication.kernel.sysfs import Tree
 
-BUSY = 20.0  # users' reads and writes a second; or there are some under way whenever we look
+BUSY = 20.0  # users' reads and writes a second; or some under way at both ends of a run
 RUN_SECONDS = 1.5
 PAUSE_SECONDS = 1.0  # both are longer by as much as it takes until the next look, and md's next half second
 PAUSE_SPEED = 1024  # bytes a second; md does its `sync_speed_min` all the same, 1 MB/s as a rule
@@ -19,23 +21,25 @@ PAUSE_SPEED = 1024  # bytes a second; md does its `sync_speed_min` all the same,
 
 def take_turns(tree: Tree, array: Assembled, activity: str, now: float) -> None:
     """Called at each look, two a second while an array copies. An agent may have died in a pause."""
+    last = array.turn
     if activity not in SYNCS:
-        if array.turn is not None and array.turn.paused:
-            bound_copies(tree, array.volume_id, array.tuning)
+        if last is not None and last.paused:
+            md.limit_sync_speed(tree, array.volume_id, last.bound)
         array.turn = None
         return
-    last, counters = array.turn, parse_counters(tree.read(stat_path(array.volume_id)))
+    bound = md.read_sync_limit(tree, array.volume_id)
+    counters = parse_counters(tree.read(stat_path(array.volume_id)))
     if last is None:
-        paused = md.read_sync_limit(tree, array.volume_id) == PAUSE_SPEED
-        array.turn = Turn(now, paused=paused, counters=counters)
+        paused = bound == PAUSE_SPEED
+        array.turn = Turn(now, paused, counters, find_bound(array.tuning) if paused else bound)
     elif last.paused and now - last.begun >= PAUSE_SECONDS:
-        bound_copies(tree, array.volume_id, array.tuning)
-        array.turn = Turn(now, paused=False, counters=counters)
+        md.limit_sync_speed(tree, array.volume_id, last.bound if bound == PAUSE_SPEED else bound)
+        array.turn = replace(last, begun=now, paused=False, counters=counters)
     elif not last.paused and now - last.begun >= RUN_SECONDS:
         paused = is_used(last.counters, counters, now - last.begun)
         if paused:
             md.limit_sync_speed(tree, array.volume_id, PAUSE_SPEED)
-        array.turn = Turn(now, paused=paused, counters=counters)
+        array.turn = Turn(now, paused, counters, bound)
 
 
 def is_used(before: Counters, after: Counters, seconds: float) -> bool:

@@ -8,7 +8,7 @@ from replication.control import insync
 from replication.control.executor import PREPARE, Executor
 from replication.control.first_look import FirstLook
 from replication.control.records import Records
-from replication.control.starting import Start, choose_start, has_undoubted, order_members
+from replication.control.starting import Start, are_enough, choose_start, order_members
 from replication.errors import AlreadyExists, TrilithError, Unavailable, Unsupported
 from replication.model import NO_LIMITS, ArrayReport, Attachment, Prepared, Versioned, Volume
 
@@ -75,7 +75,7 @@ class Attaching:
     def _assemble(self, begun: Versioned) -> str:
         volume = begun.volume
         replicas = insync.in_sync(volume)
-        answers = self._executor.prepare_all(begun, replicas, PREPARE, partial(has_undoubted, volume))
+        answers = self._executor.prepare_all(begun, replicas, PREPARE, partial(are_enough, volume))
         start = choose_start(volume, answers)
         admitted = self._records.change(volume.id, partial(_admit, begun, start))
         self._tell_left_out(volume, start)

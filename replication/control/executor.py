@@ -30,9 +30,9 @@ from replication.model import (
 from replication.rpc.contract import NodeApi
 from replication.tuning import Tuning
 
-PREPARE = Waits(until_enough=15.0, alive=15.0, unknown=3.0, silent=1.0, sign=1.0)
+PREPARE = Waits(until_enough=15.0, alive=15.0, unknown=3.0, sign=1.0)
 """For replicas to be ready. What is left out has to be copied later, which makes a busy node busier."""
-FENCE = Waits(until_enough=3.0, alive=3.0, unknown=3.0, silent=0.3, sign=3.0)
+FENCE = Waits(until_enough=3.0, alive=0.3, unknown=0.3, sign=3.0)
 TIDY_SECONDS = 5.0  # for what is done again later if it is not done now
 PATIENT_SECONDS = 130.0  # longer than any call's own deadline
 
@@ -114,7 +114,6 @@ class Executor:
             waits,
             is_enough=is_enough,
             sign=lambda name: self._nodes.facts(asked[name].node, only=""),
-            silent=[name for name, replica in asked.items() if self._nodes.is_silent(replica.node)],
         )
 
     def prepare(self, record: Versioned, replica: Replica) -> Prepared:

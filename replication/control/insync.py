@@ -82,9 +82,10 @@ def react(volume: Volume, report: ArrayReport) -> Volume:
 
 
 def _recovered(volume: Volume, report: ArrayReport) -> set[str]:
-    """Not of an attempt before this one: its report may come after the replica was lost again (I3)."""
-    heard = {r.id for r in volume.replicas if report.record_version >= r.as_of}
-    return {m.replica_id for m in report.members if m.health is MemberHealth.RECOVERED} & heard
+    """Not of an attempt before this one (I3): the replica was lost again since, and may lack more."""
+    as_of = {r.id: r.as_of for r in volume.replicas if report.record_version >= r.as_of}
+    done = (m for m in report.members if m.health is MemberHealth.RECOVERED and m.replica_id in as_of)
+    return {m.replica_id for m in done if not m.attempt or m.attempt >= as_of[m.replica_id]}
 
 
 def _gone(health: MemberHealth) -> bool:

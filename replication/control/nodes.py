@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from replication.clock import Clock
 from replication.control.store.base import Store
-from replication.errors import FailedPrecondition, Unavailable
+from replication.errors import FailedPrecondition
 from replication.model import Node, NodeFacts
 from replication.rpc.contract import NodeApi
 
 AUTHENTICATION_KNOWN_FOR = 60.0  # a node's kernel changes with a boot only
-SILENT_FOR = 10.0  # seconds for which a node that did not answer is believed not to
 
 
 class Nodes:
@@ -25,8 +24,6 @@ class Nodes:
         self._mutex = threading.Lock()
         self._connections: dict[str, tuple[Node, NodeApi]] = {}
         self._authentication: dict[str, tuple[float, bool]] = {}
-        self._answered: dict[str, float] = {}
-        self._silent: dict[str, float] = {}
 
     def add(self, node: Node) -> None:
         """The node must answer, by that name. AlreadyExists when the name has another address.
@@ -70,22 +67,9 @@ class Nodes:
 
     def facts(self, name: str, only: str | None = None) -> NodeFacts:
         """Asked now; `only` is NodeApi.describe's. Unavailable when it does not answer."""
-        api, asked = self.to(name), self._clock.now()
-        try:
-            facts = api.describe(only)
-        except Unavailable:
-            if only is not None and self._answered.get(name, 0.0) <= asked:
-                self._silent[name] = self._clock.now()
-            raise
-        self._answered[name] = self._clock.now()
-        self._silent.pop(name, None)
+        facts = self.to(name).describe(only)
         self._authentication[name] = (self._clock.now(), facts.authentication)
         return facts
-
-    def is_silent(self, name: str) -> bool:
-        """It did not answer a small question a moment ago, and nothing since that was asked before."""
-        since = self._silent.get(name)
-        return since is not None and self._clock.now() - since < SILENT_FOR
 
     def to(self, name: str) -> NodeApi:
         """The way to a node. NotFound when the store does not know it."""

@@ -6,7 +6,7 @@ Those that are done wait for the next question: to start a thread takes longer t
 
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -27,8 +27,7 @@ class Waits:
 
     until_enough: float  # while those that there are do not suffice
     alive: float  # then for who has given a sign of life
-    unknown: float  # for who has not
-    silent: float  # and for who was believed to be away from the beginning
+    unknown: float  # and for who has not
     sign: float  # when those who have not answered are asked for a sign of life
 
 
@@ -45,7 +44,6 @@ def ask_patiently(
     *,
     is_enough: Callable[[Mapping[K, T | TrilithError]], bool],
     sign: Callable[[K], object],
-    silent: Collection[K] = (),
 ) -> dict[K, T | TrilithError]:
     """As `ask_all`, longer for those who are busy than for those who are away.
 
@@ -54,12 +52,9 @@ def ask_patiently(
     question = _Question(calls)
 
     def deadline() -> float:
-        missing = question.missing()
         if not is_enough(question.answers):
             return waits.until_enough
-        if missing & question.alive:
-            return waits.alive
-        return waits.unknown if missing - set(silent) else waits.silent
+        return waits.alive if question.missing() & question.alive else waits.unknown
 
     question.collect(lambda: min(deadline(), waits.sign))
     if question.seconds() < deadline():

@@ -44,10 +44,11 @@ def choose_start(volume: Volume, answers: Mapping[str, Prepared | TrilithError])
     return Start(ready, modes | absent, out | {key: str(error) for key, error in failed.items()})
 
 
-def has_undoubted(volume: Volume, answers: Mapping[str, Prepared | TrilithError]) -> bool:
-    """Whether somebody can start of whom it is sure that it lacks nothing."""
+def are_enough(volume: Volume, answers: Mapping[str, Prepared | TrilithError]) -> bool:
+    """Whether as many can start of whom it is sure that they lack nothing as there have to be."""
     prepared = ((key, answer) for key, answer in answers.items() if isinstance(answer, Prepared))
-    return any(not _doubt(volume, key, answer) for key, answer in prepared)
+    sure = sum(not _doubt(volume, key, answer) for key, answer in prepared)
+    return sure >= (1 if volume.upkeep else max(1, volume.min_in_sync))
 
 
 def order_members(volume: Volume, prepared: Mapping[str, Prepared]) -> tuple[Member, ...]:

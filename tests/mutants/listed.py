@@ -101,8 +101,14 @@ MUTANTS = (
         (ENUMERATION, INSYNC),
     ),
     Mutant(
+        "a member that joined by an earlier attempt counts",
+        "replication.control.insync:_recovered",
+        mistakes.late_attempt_counts,
+        ("tests/unit/control/test_insync.py",),
+    ),
+    Mutant(
         "who may lack writes starts while others are still on their way",
-        "replication.control.starting:has_undoubted",
+        "replication.control.starting:are_enough",
         mistakes.returns(True),
         ("tests/unit/control/test_starting.py",),
     ),

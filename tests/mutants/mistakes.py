@@ -190,6 +190,16 @@ def boot_ignored(_: Function) -> Function:
     return choose_copy
 
 
+def late_attempt_counts(original: Function) -> Function:
+    """Where the agent has heard of a newer one meanwhile."""
+
+    def _recovered(volume: Volume, report: ArrayReport) -> set[str]:
+        members = tuple(replace(member, attempt=0) for member in report.members)
+        return set(original(volume, replace(report, members=members)))
+
+    return _recovered
+
+
 # The agent
 
 

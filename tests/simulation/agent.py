@@ -139,6 +139,10 @@ def _require_reached(plant: Plant, array: Array, epoch: int) -> None:
         raise Unavailable("a member is not reached")
 
 
+def _attempt(member: Member) -> int:
+    return member.attempt if member.link is None else member.link.version
+
+
 def _joint(replica: int, member: Member) -> Joint:
     return Joint(
         replica_id=replica_id(replica),
@@ -150,7 +154,7 @@ def _joint(replica: int, member: Member) -> Joint:
         released=member.released,
         suspected="lost" if member.suspected_in else "",
         suspected_in=member.suspected_in,
-        version=member.attempt if member.link is None else member.link.version,
+        version=_attempt(member),
     )
 
 
@@ -169,7 +173,8 @@ def look(plant: Plant, array: Array) -> tuple[Plant, ArrayReport]:
         if member.suspected_in and health is not MemberHealth.DROPPED:
             health = MemberHealth.LOST
         covers = member.covered and health is MemberHealth.LOST
-        reports.append(MemberReport(replica_id(replica), health, "", covers))
+        attempt = 0 if health is MemberHealth.LOST else _attempt(member)
+        reports.append(MemberReport(replica_id(replica), health, "", covers, attempt))
     report = ArrayReport(
         volume_id=VOLUME,
         epoch=array.epoch,

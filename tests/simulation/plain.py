@@ -71,6 +71,8 @@ def _versions(world: World, links: Iterable[Link]) -> set[int]:
     found |= {r.as_of for r in world.record.replicas}
     found |= {world.rejoin.how.version} if world.rejoin else set()
     found |= {world.mail[1].record_version} if world.mail else set()
+    reports = [each for each in (world.mail and world.mail[1], world.swaps and world.swaps[3]) if each]
+    found |= {member.attempt for report in reports for member in report.members}
     if world.swaps:
         found |= {world.swaps[1], world.swaps[3].record_version, *(r.as_of for r in world.swaps[0].replicas)}
     return found
@@ -116,7 +118,8 @@ class _Renaming:
 
     def report(self, report: ArrayReport) -> ArrayReport:
         version = self.version(report.record_version)
-        return replace(report, epoch=self.epoch(report.epoch), record_version=version)
+        members = tuple(replace(m, attempt=self.version(m.attempt)) for m in report.members)
+        return replace(report, epoch=self.epoch(report.epoch), record_version=version, members=members)
 
     def word(self, word: Confirmation) -> Confirmation:
         return replace(

@@ -85,16 +85,18 @@ class NodeFacts(_message.Message):
     def __init__(self, node: _Optional[str] = ..., cluster: _Optional[str] = ..., boot_id: _Optional[str] = ..., kernel: _Optional[str] = ..., authentication: _Optional[bool] = ..., disks: _Optional[_Iterable[_Union[Disk, _Mapping]]] = ..., volume_groups: _Optional[_Iterable[_Union[VolumeGroup, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaFacts, _Mapping]]] = ..., arrays: _Optional[_Iterable[_Union[ArrayReport, _Mapping]]] = ...) -> None: ...
 
 class MemberReport(_message.Message):
-    __slots__ = ("replica_id", "health", "reason", "bitmap_covers")
+    __slots__ = ("replica_id", "health", "reason", "bitmap_covers", "attempt")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     HEALTH_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     BITMAP_COVERS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     replica_id: str
     health: str
     reason: str
     bitmap_covers: bool
-    def __init__(self, replica_id: _Optional[str] = ..., health: _Optional[str] = ..., reason: _Optional[str] = ..., bitmap_covers: _Optional[bool] = ...) -> None: ...
+    attempt: int
+    def __init__(self, replica_id: _Optional[str] = ..., health: _Optional[str] = ..., reason: _Optional[str] = ..., bitmap_covers: _Optional[bool] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Tuning(_message.Message):
     __slots__ = ("slots", "rebuild_bandwidth", "write_latency_bound")

@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from replication.agent.assembled import Assembled
-from replication.agent.tuning import UNBOUNDED, bound_copies
+from replication.agent.tuning import UNBOUNDED, find_bound, tune
 from replication.agent.yielding import BUSY, PAUSE_SECONDS, RUN_SECONDS, take_turns
 from replication.kernel import md
 from replication.kernel.md import ArraySpec, MemberSpec
@@ -15,7 +15,7 @@ from tests.unit.kernel.fake_md import FakeMd
 
 MIB = 1 << 20
 LOOK = 0.5  # seconds between two
-BEFORE, FREE, PAUSED = "200000 (system)", str(UNBOUNDED >> 10), "1"
+BEFORE, RUNS, FREE, PAUSED = "200000 (system)", "200000", str(UNBOUNDED >> 10), "1"
 RUN, PAUSE = int(RUN_SECONDS / LOOK), int(PAUSE_SECONDS / LOOK)  # in looks
 
 
@@ -59,7 +59,7 @@ def stand(tree: FakeMd) -> Stand:
 def test_it_stands_still_for_a_part_of_the_time_while_users_do_much(stand: Stand, activity: str) -> None:
     stand.per_second, stand.activity = 10 * BUSY, activity
     assert list(stand.looks(RUN)) == RUN * [BEFORE]
-    assert list(stand.looks(2 * (PAUSE + RUN))) == 2 * (PAUSE * [PAUSED] + RUN * [FREE])
+    assert list(stand.looks(2 * (PAUSE + RUN))) == 2 * (PAUSE * [PAUSED] + RUN * [RUNS])
 
 
 def test_it_runs_while_users_do_little(stand: Stand) -> None:
@@ -77,14 +77,14 @@ def test_it_runs_again_when_users_stop(stand: Stand) -> None:
     stand.look_until_paused()
     stand.per_second = 0.0
     list(stand.looks(10))
-    assert set(stand.looks(20)) == {FREE}
+    assert set(stand.looks(20)) == {RUNS}
 
 
 def test_what_ends_while_it_stands_still_leaves_the_next_one_free(stand: Stand) -> None:
     stand.per_second = 10 * BUSY
     stand.look_until_paused()
     stand.activity = "idle"
-    assert stand.look() == FREE
+    assert stand.look() == RUNS
 
 
 def test_what_an_agent_left_standing_when_it_died_runs_again(stand: Stand) -> None:
@@ -95,15 +95,16 @@ def test_what_an_agent_left_standing_when_it_died_runs_again(stand: Stand) -> No
 
 
 def test_a_new_agent_leaves_a_bound_that_it_does_not_know(stand: Stand) -> None:
-    bound_copies(stand.tree, "v1", Tuning(3, 7 << 20))
-    assert set(stand.looks(RUN)) == {"7168"}
-
-
-def test_it_runs_as_fast_as_somebody_has_said(stand: Stand) -> None:
-    stand.array.tuning = Tuning(3, 7 << 20)
+    md.limit_sync_speed(stand.tree, "v1", find_bound(Tuning(3, 7 << 20)))
     stand.per_second = 10 * BUSY
-    list(stand.looks(RUN))
-    assert set(stand.looks(10)) == {"7168", PAUSED}
+    assert set(stand.looks(20)) == {"7168", PAUSED}
+
+
+def test_what_is_said_in_a_pause_holds_after_it(stand: Stand) -> None:
+    stand.per_second = 10 * BUSY
+    stand.look_until_paused()
+    tune(stand.tree, stand.array, Tuning(3, 7 << 20))
+    assert set(stand.looks(20)) == {"7168", PAUSED}
 
 
 def test_an_array_that_does_not_copy_is_left_alone(stand: Stand) -> None:

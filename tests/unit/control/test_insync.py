@@ -85,7 +85,11 @@ def test_a_recovery_of_an_earlier_attempt_counts_for_nothing() -> None:
     record = replace(record, replicas=(record.replicas[0], again, record.replicas[2]))
     told = report(GOOD, RECOVERED, GOOD)
     assert states_of(insync.react(record, replace(told, record_version=6))) == "iri"
-    assert states_of(insync.react(record, replace(told, record_version=7))) == "iii"
+    told = replace(told, record_version=7)
+    assert states_of(insync.react(record, told)) == "iii"
+    for attempt, states in ((6, "iri"), (7, "iii"), (8, "iii")):
+        members = tuple(replace(member, attempt=attempt) for member in told.members)
+        assert states_of(insync.react(record, replace(told, members=members))) == states
 
 
 def test_a_dropped_member_that_is_counted_is_lost_and_one_that_is_awaited_is_not() -> None:

@@ -7,13 +7,11 @@ import pytest
 from replication.clock import SystemClock
 from replication.control.control import Control, build_control, open_control
 from replication.control.keys import new_consumer, new_key
-from replication.control.nodes import SILENT_FOR
 from replication.control.store.memory import MemoryStore
 from replication.control.volumes import VolumeRequest
 from replication.errors import AlreadyExists, FailedPrecondition, InvalidRequest, NotFound, Unavailable
 from replication.model import GIB, Node
 from replication.pki import CertificateAuthority, Role, write_identity
-from tests.fakes.clock import HandClock
 from tests.fakes.node import FakeCluster
 
 
@@ -39,28 +37,6 @@ def test_a_node_must_answer_by_its_name_and_be_of_our_cluster() -> None:
     cluster.node("c").silent = True
     with pytest.raises(Unavailable):
         control.nodes.add(Node("c", "c:7000", "data-c"))
-
-
-def test_a_node_that_did_not_answer_a_moment_ago_is_believed_silent() -> None:
-    cluster, clock = FakeCluster(["a"]), HandClock()
-    nodes = build_control(MemoryStore(cluster.name), cluster.connect, clock).nodes
-    nodes.add(Node("a", "a:7000", "data-a"))
-    assert not nodes.is_silent("a")
-    cluster.node("a").silent = True
-    with pytest.raises(Unavailable):
-        nodes.facts("a")
-    assert not nodes.is_silent("a"), "to tell all it may be too busy"
-    with pytest.raises(Unavailable):
-        nodes.facts("a", only="")
-    assert nodes.is_silent("a")
-    cluster.node("a").silent = False
-    nodes.facts("a")
-    assert not nodes.is_silent("a"), "it has answered"
-    cluster.node("a").silent = True
-    with pytest.raises(Unavailable):
-        nodes.facts("a", only="")
-    clock.sleep(SILENT_FOR + 1)
-    assert not nodes.is_silent("a"), "that was long ago"
 
 
 def test_a_node_in_use_stays() -> None:

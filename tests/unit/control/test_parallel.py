@@ -40,7 +40,7 @@ def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
 
 
 LONG = 20.0
-WAITS = Waits(until_enough=LONG, alive=LONG, unknown=0.3, silent=0.1, sign=0.1)
+WAITS = Waits(until_enough=LONG, alive=LONG, unknown=0.3, sign=0.1)
 
 
 def ready_after(seconds: float, word: str) -> Callable[[], str]:
@@ -61,7 +61,6 @@ def ask(
     waits: Waits = WAITS,
     *,
     alive: Collection[str] = (),
-    silent: Collection[str] = (),
 ) -> dict[str, object]:
     """What each said, or what kind of error it was."""
 
@@ -69,7 +68,7 @@ def ask(
         if key not in alive:
             raise Unavailable("away")
 
-    answers = ask_patiently(calls, waits, is_enough=has_answer, sign=sign, silent=silent)
+    answers = ask_patiently(calls, waits, is_enough=has_answer, sign=sign)
     return {key: type(answer) if isinstance(answer, Exception) else answer for key, answer in answers.items()}
 
 
@@ -90,7 +89,7 @@ def test_an_error_that_somebody_alive_gives_is_a_sign_too() -> None:
 def test_until_there_is_enough_also_those_without_a_sign_are_waited_for() -> None:
     """An error is no answer that would do."""
     calls = {"fails": fail, "back": ready_after(0.8, "back"), "dead": never}
-    assert ask(calls, silent=["back", "dead"]) == {"fails": Unavailable, "back": "back", "dead": TimedOut}
+    assert ask(calls) == {"fails": Unavailable, "back": "back", "dead": TimedOut}
 
 
 def test_an_answer_that_does_not_do_is_not_enough() -> None:
@@ -100,7 +99,6 @@ def test_an_answer_that_does_not_do_is_not_enough() -> None:
         WAITS,
         is_enough=lambda found: "surely" in found.values(),
         sign=lambda _: never(),
-        silent=["back"],
     )
     assert answers == {"doubtful": "perhaps", "back": "surely"}
 
@@ -110,17 +108,11 @@ def test_patience_ends_with_those_who_are_alive_as_well() -> None:
     assert ask({"busy": never}, waits, alive=["busy"]) == {"busy": TimedOut}
 
 
-def test_who_is_believed_silent_is_waited_for_least() -> None:
-    waits = replace(WAITS, unknown=LONG, sign=LONG, silent=0.3)
-    calls = {"here": ready_after(0, "here"), "back": ready_after(0.1, "back"), "dead": never}
-    assert ask(calls, waits, silent=["back", "dead"]) == {"here": "here", "back": "back", "dead": TimedOut}
-
-
 def test_nobody_is_asked_for_a_sign_who_is_not_waited_for_any_longer() -> None:
     calls = {"here": ready_after(0, "here"), "dead": never}
     asked = threading.Event()
-    waits = replace(WAITS, sign=0.2)
-    ask_patiently(calls, waits, is_enough=has_answer, sign=lambda _: asked.set(), silent=["dead"])
+    waits = replace(WAITS, sign=0.4)
+    ask_patiently(calls, waits, is_enough=has_answer, sign=lambda _: asked.set())
     assert not asked.is_set()
 
 

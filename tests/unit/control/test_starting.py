@@ -1,5 +1,7 @@
 """Who starts, who does not, and in which order."""
 
+from dataclasses import replace
+
 import pytest
 
 from replication.control import starting
@@ -63,7 +65,15 @@ def test_who_may_lack_writes_starts_only_if_nobody_better_does(
 def test_enough_is_an_answer_of_somebody_who_lacks_nothing_for_sure(
     answers: dict[str, Prepared | TrilithError], enough: bool
 ) -> None:
-    assert starting.has_undoubted(detached("iis", resync_source="r0"), answers) is enough
+    assert starting.are_enough(detached("iis", resync_source="r0"), answers) is enough
+
+
+def test_there_have_to_be_as_many_as_may_be_written_to() -> None:
+    record = replace(detached(), min_in_sync=2)
+    answers: dict[str, Prepared | TrilithError] = {"r0": answer(0)}
+    assert not starting.are_enough(record, answers)
+    assert starting.are_enough(replace(record, upkeep=True), answers)
+    assert starting.are_enough(record, answers | {"r1": answer(1)})
 
 
 def test_a_boot_after_a_clean_end_is_no_doubt() -> None:
