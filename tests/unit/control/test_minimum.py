@@ -1,13 +1,16 @@
 """Writes wait rather than be on fewer replicas than the settings say."""
 
 import itertools
+import threading
 
 import pytest
 
 from replication.control import insync
+from replication.control.parallel import Waits
 from replication.control.settings import MINIMUM, Policy, Settings, find_minimum
 from replication.errors import Unavailable
-from replication.model import Attachment, MemberHealth
+from replication.model import Attachment, MemberHealth, Prepared, PrepareSpec
+from tests.fakes.node import FakeNode
 from tests.unit.control.records import report, states_of, volume
 from tests.unit.control.test_replacing import Lab
 
@@ -72,3 +75,23 @@ def test_what_was_asked_for_with_the_volume_rules_over_the_pools() -> None:
     asked = volume("iii", parameters=((MINIMUM, "2"),))
     assert [find_minimum(asked, Policy(min_in_sync_replicas=pools)) for pools in (1, 3)] == [2, 2]
     assert find_minimum(volume("i", parameters=((MINIMUM, "2"),), replica_count=1), Policy()) == 1
+
+
+def test_an_attachment_waits_for_as_many_as_there_have_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is slow is not left out while too few are there without it."""
+    waits = Waits(until_enough=20.0, alive=0.05, unknown=0.05, sign=20.0)
+    monkeypatch.setattr("replication.control.attaching.PREPARE", waits)
+    lab = make(2)
+    lab.control.volumes.detach(lab.id)
+    for node, seconds in (("b", 0.4), ("c", 10.0)):
+        make_slow(monkeypatch, lab.cluster.node(node), seconds)
+    lab.control.volumes.attach(lab.id, "a")
+    assert lab.states() == {"a": "in_sync", "b": "in_sync", "c": "stale"}
+
+
+def make_slow(monkeypatch: pytest.MonkeyPatch, node: FakeNode, seconds: float) -> None:
+    def prepare(spec: PrepareSpec) -> Prepared:
+        threading.Event().wait(seconds)
+        return FakeNode.prepare_replica(node, spec)
+
+    monkeypatch.setattr(node, "prepare_replica", prepare)
