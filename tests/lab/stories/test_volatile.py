@@ -24,6 +24,9 @@ def test_a_replica_forgets_what_the_bitmap_marks(stand: Stand) -> None:
     volume = stand.create("forgot", SIZE_BYTES)
     m3 = stand.machine("m3")
     with stand.writing(volume, "m1", PLAIN) as checked:
+        checked.wait_for_writes(
+            500
+        )  # at first md marks chunks all the time, and flushes the disk with each mark
         checked.collector.restart_stall_watch()
         before = checked.collector.snapshot()
         m3.crash()
