@@ -4,8 +4,6 @@ md gives way only once somebody has read or written 32 KiB, and only until what 
 (drivers/md/md.c: is_mddev_idle, md_do_sync). So it takes most of what there is from small writes.
 """
 
-from dataclasses import replace
-
 from replication.agent.assembled import Assembled, Turn
 from replication.agent.slowness import Counters, parse_counters
 from replication.agent.tuning import find_bound
@@ -20,26 +18,36 @@ PAUSE_SPEED = 1024  # bytes a second; md does its `sync_speed_min` all the same,
 
 
 def take_turns(tree: Tree, array: Assembled, activity: str, now: float) -> None:
-    """Called at each look, two a second while an array copies. An agent may have died in a pause."""
-    last = array.turn
+    """Called at each look, two a second while an array copies, now and then by two threads at once.
+
+    An agent may have died in a pause.
+    """
+    last, limit = array.turn, md.read_sync_limit(tree, array.volume_id)
     if activity not in SYNCS:
         if last is not None and last.paused:
-            md.limit_sync_speed(tree, array.volume_id, last.bound)
+            md.limit_sync_speed(tree, array.volume_id, _find_running(array, limit))
         array.turn = None
         return
-    bound = md.read_sync_limit(tree, array.volume_id)
     counters = parse_counters(tree.read(stat_path(array.volume_id)))
     if last is None:
-        paused = bound == PAUSE_SPEED
-        array.turn = Turn(now, paused, counters, find_bound(array.tuning) if paused else bound)
-    elif last.paused and now - last.begun >= PAUSE_SECONDS:
-        md.limit_sync_speed(tree, array.volume_id, last.bound if bound == PAUSE_SPEED else bound)
-        array.turn = replace(last, begun=now, paused=False, counters=counters)
-    elif not last.paused and now - last.begun >= RUN_SECONDS:
-        paused = is_used(last.counters, counters, now - last.begun)
-        if paused:
-            md.limit_sync_speed(tree, array.volume_id, PAUSE_SPEED)
-        array.turn = Turn(now, paused, counters, bound)
+        paused = limit == PAUSE_SPEED
+    elif now - last.begun >= (PAUSE_SECONDS if last.paused else RUN_SECONDS):
+        paused = not last.paused and is_used(last.counters, counters, now - last.begun)
+    else:
+        return
+    running = _find_running(array, limit)
+    if limit != (PAUSE_SPEED if paused else running):
+        md.limit_sync_speed(tree, array.volume_id, PAUSE_SPEED if paused else running)
+    array.turn = Turn(now, paused, counters, running)
+
+
+def _find_running(array: Assembled, limit: int) -> int:
+    """As we were told; else as it is, or was before the pause."""
+    if array.tuning is None and limit != PAUSE_SPEED:
+        return limit
+    if array.tuning is None and array.turn is not None:
+        return array.turn.bound
+    return find_bound(array.tuning)
 
 
 def is_used(before: Counters, after: Counters, seconds: float) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from replication.agent.assembled import Assembled
 from replication.agent.tuning import UNBOUNDED, find_bound, tune
-from replication.agent.yielding import BUSY, PAUSE_SECONDS, RUN_SECONDS, take_turns
+from replication.agent.yielding import BUSY, PAUSE_SECONDS, PAUSE_SPEED, RUN_SECONDS, take_turns
 from replication.kernel import md
 from replication.kernel.md import ArraySpec, MemberSpec
 from replication.tuning import Tuning
@@ -105,6 +105,18 @@ def test_what_is_said_in_a_pause_holds_after_it(stand: Stand) -> None:
     stand.look_until_paused()
     tune(stand.tree, stand.array, Tuning(3, 7 << 20))
     assert set(stand.looks(20)) == {"7168", PAUSED}
+
+
+@pytest.mark.parametrize("per_second", [0.0, 10 * BUSY])
+def test_a_pause_that_another_thread_began_at_the_same_time_ends(stand: Stand, per_second: float) -> None:
+    """It has set md's bound, and this one has remembered a run."""
+    list(stand.looks(1))
+    assert stand.array.turn is not None
+    assert not stand.array.turn.paused
+    md.limit_sync_speed(stand.tree, "v1", PAUSE_SPEED)
+    stand.per_second = per_second
+    list(stand.looks(RUN + PAUSE))
+    assert RUNS in set(stand.looks(RUN + PAUSE))
 
 
 def test_an_array_that_does_not_copy_is_left_alone(stand: Stand) -> None:
