@@ -13,11 +13,12 @@ END: Json = {}
 
 
 class FakeServer:
-    """Lists `items` as of `version`, in pages of one."""
+    """Lists `items` as of `version`, in pages of one; `cached` when any resourceVersion is good enough."""
 
     def __init__(self, *items: Json, version: int = 10) -> None:
         self.items = list(items)
         self.version = version
+        self.cached: tuple[list[Json], int] = ([], 0)
         self.watched_from: list[str] = []
         self.lists = 0
         self.trouble: TrilithError | None = None
@@ -33,12 +34,13 @@ class FakeServer:
         self._said.put(END)
 
     def get(self, _: str, **query: str) -> Json:
+        items, version = self.cached if "resourceVersion" in query else (self.items, self.version)
         start = int(query.get("continue", "0"))
         self.lists += start == 0
-        left = {"continue": str(start + 1)} if start + 1 < len(self.items) else {}
+        left = {"continue": str(start + 1)} if start + 1 < len(items) else {}
         return {
-            "metadata": {"resourceVersion": str(self.version), **left},
-            "items": self.items[start : start + 1],
+            "metadata": {"resourceVersion": str(version), **left},
+            "items": items[start : start + 1],
         }
 
     @contextmanager

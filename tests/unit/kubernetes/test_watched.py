@@ -69,6 +69,18 @@ def test_what_the_server_has_forgotten_is_listed(server: FakeServer, watched: Wa
     assert server.watched_from == ["10", "31"]
 
 
+def test_a_list_is_not_taken_from_a_cache_which_may_be_older(
+    server: FakeServer, watched: Watched[str]
+) -> None:
+    """It would be taken for a server that was restored, and all that is newer be dropped."""
+    server.cached = [item("a", 2, "older")], 4
+    assert words(watched) == ["one", "two"]
+    server.items, server.version = [*server.items, item("c", 30, "three")], 31
+    server.say("ERROR", {"kind": "Status", "code": 410, "message": "too old"})
+    wait_for(watched, ["one", "two", "three"])
+    assert server.watched_from == ["10", "31"]
+
+
 def test_a_server_that_forgets_again_and_again_is_not_asked_all_the_time(
     server: FakeServer, watched: Watched[str]
 ) -> None:
