@@ -25,9 +25,11 @@ from replication.errors import (
     Unsupported,
 )
 from replication.kubernetes.client import Client
-from replication.model import Phase, Volume
+from replication.model import GIB, Phase, Volume
+from tests.kubernetes.admission_stand import Stand
 from tests.kubernetes.conftest import OpenStore
 from tests.kubernetes.patience import CLOCK
+from tests.kubernetes.test_operator_pools import DISK_POOLS, POOLS, make_pool
 from tests.unit.control.records import volume
 
 V0 = f"{VOLUMES}/v0"
@@ -119,6 +121,9 @@ def test_a_record_outlives_the_deletion_of_its_object(store: KubernetesStore, ad
         ({"nextReplica": 2}, "a replica's id is never used twice"),
         ({"sizeBytes": 1}, "a volume never becomes smaller"),
         ({"name": "other"}, "a volume keeps its name and its pool"),
+        ({"pool": "other"}, "a volume keeps its name and its pool"),
+        ({"replicaCount": 2}, "bitmapChunkBytes and replicaCount are chosen when a volume is made"),
+        ({"bitmapChunkBytes": 1}, "bitmapChunkBytes and replicaCount are chosen when a volume is made"),
         ({"replicas": []}, "the last replica in sync is never given up"),
         ({"phase": "broken"}, "Unsupported value"),
     ],
@@ -131,6 +136,31 @@ def test_the_server_itself_refuses_what_no_record_may_become(
     with pytest.raises(InvalidRequest, match=why):
         admin.patch(V0, [{"op": "replace", "path": "/spec", "value": spec}])
     assert store.get_volume("v0").version == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "field"),
+    [
+        ({"path": "/spec/replicas", "value": 3}, "replicas"),
+        ({"path": "/spec", "value": {"disks": {"striped": True}}}, "replicas"),
+        ({"path": "/spec/disks/striped", "value": False}, "striped"),
+        ({"path": "/spec/disks", "value": {}}, "striped"),
+    ],
+)
+def test_what_is_chosen_when_a_pool_is_made_stays(admin: Client, step: dict[str, object], field: str) -> None:
+    made = {"replicas": 1, "disks": {"striped": True, "type": "nvme"}}
+    make_pool(admin, replicas=made["replicas"], disks=made["disks"])
+    with pytest.raises(InvalidRequest, match=f"{field} is chosen when the pool is made; make another pool"):
+        admin.patch(f"{POOLS}/nvme", [{"op": "add", **step}])
+    assert made.items() <= admin.get(f"{POOLS}/nvme")["spec"].items()
+
+
+@pytest.mark.parametrize("field", ["pool", "node"])
+def test_a_disk_pool_stays_of_its_pool_and_node(admin: Client, field: str) -> None:
+    Stand(admin, []).make_disk_pool("nvme", "a", GIB)
+    with pytest.raises(InvalidRequest, match="another node or pool has another DiskPool"):
+        admin.patch(f"{DISK_POOLS}/nvme-a", [{"op": "add", "path": f"/spec/{field}", "value": "other"}])
+    assert admin.get(f"{DISK_POOLS}/nvme-a")["spec"] == {"pool": "nvme", "node": "a"}
 
 
 def test_a_refused_record_is_no_conflict(store: KubernetesStore) -> None:
