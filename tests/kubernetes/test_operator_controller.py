@@ -1,10 +1,12 @@
 """What a controller pod runs, over a real API server: CSI and failures in every replica, one leader."""
 
+import ssl
 from http.client import HTTPConnection
 from pathlib import Path
 
 import grpc
 import pytest
+import urllib3
 
 from csi.certificates.authority import ensure_authority
 from csi.certificates.places import Places
@@ -12,15 +14,19 @@ from csi.claims import Policy
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from hack.kubernetes.pki import Pair, make_kubeconfig
 from hack.kubernetes.plane import ControlPlane
+from hack.kubernetes.ports import free_ports
 from replication.clock import wait_until
 from replication.control.volumes import VolumeRequest
+from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 from replication.model import GIB, MemberHealth, Node, ReplicaState
 from tests.fakes.node import FakeCluster
 from tests.kubernetes.conftest import ACCOUNT, NAMESPACE, OpenStore
 from tests.kubernetes.controllers import Replica, running
 from tests.kubernetes.patience import CLOCK, patiently, wait_for
+from tests.kubernetes.test_operator_leadership import Candidate, wait_for_leader
 from tests.unit.cli.process import Process
+from tests.unit.csi.admission.test_reading import asked
 
 CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
 
@@ -145,6 +151,36 @@ def test_it_runs_as_a_process_and_ends_when_it_is_told(
     finally:
         assert process.end() == 0
     assert "leading no more" in process.said
+
+
+def test_admission_is_answered_by_a_replica_that_does_not_lead(
+    plane: ControlPlane, admin: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted = patiently(lambda: ensure_authority(admin, Places(NAMESPACE), CLOCK)).ca_pem
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig(ACCOUNT)))
+    (port,) = free_ports(1)
+    words = ("--endpoint", f"unix://{tmp_path / 'csi.sock'}", "--web", "127.0.0.1:0")
+    leader = Candidate(plane)
+    wait_for_leader(leader, "another leads")
+    process = Process(tmp_path / "log", "csi.cluster.main", "run", *words, "--webhook-port", str(port))
+    try:
+        wait_until(lambda: "serving, web at port" in process.said, "it runs", timeout=90, clock=CLOCK)
+        wrong = {"parameters": {"speed": "high"}}
+        answer = review(port, trusted, asked(uid="u", operation="CREATE", name="fast", object=wrong))
+        assert (answer["uid"], answer["allowed"]) == ("u", False)
+        assert leader.working
+    finally:
+        leader.end()
+        assert process.end() == 0
+
+
+def review(port: int, trusted: bytes, question: bytes) -> Json:
+    """Put as the API server does, by the Service's name."""
+    context, name = ssl.create_default_context(cadata=trusted.decode()), Places(NAMESPACE).webhook
+    where = f"https://127.0.0.1:{port}/volumeattributesclasses"
+    with urllib3.PoolManager(ssl_context=context, server_hostname=name, assert_hostname=name) as pool:
+        answer: Json = pool.request("POST", where, body=question, timeout=30, retries=False).json()
+    return dict(answer["response"])
 
 
 def test_it_is_told_how_long_a_node_may_be_away(
