@@ -43,8 +43,8 @@ def tell(copy: Copy | None, report: ArrayReport, now: float) -> tuple[Copy | Non
 def _describe_step(replica: str, report: ArrayReport) -> str:
     total, done = report.recovery_total_bytes, report.recovery_done_bytes
     rate = report.recovery_bytes_per_second
-    left = f", {(total - done) / rate:.0f} s left" if rate else ""
-    return f"replica {replica}: {100 * done // total} %, {done // MIB} of {total // MIB} MiB{left}"
+    pace = f", {rate / MIB:.0f} MiB/s, {(total - done) / rate:.0f} s left" if rate else ""
+    return f"replica {replica}: {100 * done // total} %, {done // MIB} of {total // MIB} MiB{pace}"
 
 
 def _describe_end(copy: Copy, report: ArrayReport, now: float) -> str:

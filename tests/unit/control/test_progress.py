@@ -28,7 +28,7 @@ def test_a_copy_is_told_on_its_way_and_at_its_end() -> None:
         copy, words = tell(copy, copying(done, 10), float(second))
         said.append(words)
     assert [bool(words) for words in said] == [False, False, True, False, True, True, False]
-    assert said[2] == "replica r1: 26 %, 26 of 100 MiB, 7 s left"
+    assert said[2] == "replica r1: 26 %, 26 of 100 MiB, 10 MiB/s, 7 s left"
     assert tell(copy, report(GOOD, RECOVERED), 10.0) == (None, "replica r1: 100 MiB in 10.0 s, 10 MiB/s")
 
 

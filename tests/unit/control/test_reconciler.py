@@ -18,6 +18,8 @@ from replication.control.volumes import VolumeRequest
 from replication.errors import TrilithError, Unavailable
 from replication.model import (
     GIB,
+    MIB,
+    ArrayReport,
     Attachment,
     CopyMode,
     MemberHealth,
@@ -348,3 +350,45 @@ def test_a_stream_that_broke_is_opened_again_and_new_nodes_are_watched() -> None
         lab.cluster.nodes["d"] = FakeNode(name="d", cluster=lab.cluster)
         lab.control.nodes.add(Node("d", "d:7000", "data-d"))
         eventually(lambda: "watch" in lab.cluster.node("d").calls, "d is watched")
+
+
+def copying(lab: Lab, done: int) -> ArrayReport:
+    """So many MiB of a hundred."""
+    return replace(
+        lab.cluster.node("a").arrays[lab.id].report(),
+        recovery_total_bytes=100 * MIB,
+        recovery_done_bytes=done * MIB,
+        recovery_bytes_per_second=10 * MIB,
+    )
+
+
+def told(lab: Lab, kind: str) -> list[str]:
+    return [event.message for event in lab.control.events.list(lab.id) if event.kind == kind]
+
+
+def told_after(lab: Lab, report: ArrayReport) -> bool:
+    """Whether there is word of the copy, after one more report of it."""
+    for listener in lab.cluster.node("a")._listeners:
+        listener.queue.put(report)
+    return bool(told(lab, "copy"))
+
+
+def test_events_tell_how_a_copy_goes_on_and_that_it_has_ended() -> None:
+    lab = Lab()
+    with running(lab.reconciler):
+        eventually(lambda: "watch" in lab.cluster.node("a").calls, "a is watched")
+        lab.set("b", LOST, covers=True)
+        eventually(lambda: lab.health("b") is RECOVERING, "b is recovering")
+        eventually(lambda: told_after(lab, copying(lab, 30)), "the copy is told of")
+        lab.set("b", RECOVERED)
+        eventually(lambda: bool(told(lab, "copied")), "its end is told")
+    assert told(lab, "copy") == ["replica r1: 30 %, 30 of 100 MiB, 10 MiB/s, 7 s left"]
+    assert [words.partition(" in ")[0] for words in told(lab, "copied")] == ["replica r1: 100 MiB"]
+
+
+def test_a_copy_is_told_by_the_process_that_repairs_only() -> None:
+    lab = Lab()
+    lab.lose("b")
+    lab.reconciler.run_once()
+    lab.reconciler._report("a", copying(lab, 30))
+    assert told(lab, "copy") == []
