@@ -37,7 +37,7 @@ class Tree:
     def read(self, name: str) -> str:
         """The text of an attribute without white space around it."""
         try:
-            return _read_all(self._at(name)).decode(errors="replace").strip()
+            return _read(self._at(name), whole=not name.startswith("/sys/")).decode(errors="replace").strip()
         except OSError as error:
             refuse(f"read {name}", error)
 
@@ -185,12 +185,16 @@ class Held:
             attribute.close()
 
 
-def _read_all(path: str) -> bytes:
+def _read(path: str, *, whole: bool) -> bytes:
+    """`whole`: until its end. An attribute is all in the first answer, and may be another text by the second.
+
+    Source: fs/kernfs/file.c, sysfs_kf_read: what is shown anew is given from where the last answer ended.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts = []
-        while part := os.read(descriptor, _MOST):
-            parts.append(part)
+        parts = [os.read(descriptor, _MOST)]
+        while whole and parts[-1]:
+            parts.append(os.read(descriptor, _MOST))
     finally:
         os.close(descriptor)
     return b"".join(parts)

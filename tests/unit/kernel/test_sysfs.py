@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,24 @@ def test_text_is_read_without_white_space(tmp_path: Path) -> None:
     (tmp_path / "sys").mkdir()
     (tmp_path / "sys/level").write_text("raid1\n")
     assert Tree(tmp_path).read("/sys/level") == "raid1"
+
+
+def test_an_attribute_that_changes_while_it_is_read_is_one_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives a second read what the new text has behind the end of the old one."""
+    (tmp_path / "sys").mkdir()
+    (tmp_path / "sys/sync_completed").touch()
+    texts = [b"0 / 131072\n", b"1072\n", b""]
+    monkeypatch.setattr(os, "read", lambda *_: texts.pop(0))
+    assert Tree(tmp_path).read("/sys/sync_completed") == "0 / 131072"
+
+
+def test_what_is_no_attribute_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mountinfo").touch()
+    texts = [b"one\n", b"two\n", b""]
+    monkeypatch.setattr(os, "read", lambda *_: texts.pop(0))
+    assert Tree(tmp_path).read("/mountinfo") == "one\ntwo"
 
 
 def test_a_missing_attribute_is_not_found(tmp_path: Path) -> None:
