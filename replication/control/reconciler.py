@@ -43,7 +43,7 @@ class Reconciler:
         reporting = Reporting(control.records, control.nodes, self._supersede)
         self.handle = reporting.handle
         self._inbox = Inbox(self._report, clock)
-        self._watchers = Watchers(control.nodes, self._inbox.put)
+        self._watchers = Watchers(control.nodes, self._hear)
         self._repairs = Repairs(control, self.handle)
         self._repairing = False
 
@@ -121,6 +121,11 @@ class Reconciler:
             if tell is not None:
                 tell(survey)
             yield from self._repairs.plan_all(survey)
+
+    def _hear(self, node: str, report: ArrayReport) -> None:
+        """By the time that it is handled a newer one may have taken its place, that does not say why."""
+        self._repairs.repair.notice(report)
+        self._inbox.put(node, report)
 
     def _report(self, node: str, report: ArrayReport) -> None:
         self.metrics.note_report(report)

@@ -6,7 +6,13 @@ from functools import partial
 
 from replication.control import insync
 from replication.control.executor import Executor
-from replication.control.flapping import find_wait, list_recent
+from replication.control.flapping import (
+    add_slowness,
+    find_wait,
+    find_wait_of_slow,
+    is_slowness,
+    list_recent,
+)
 from replication.control.interrupted import Interrupted
 from replication.control.lifecycle import Step, choose_step
 from replication.control.policies import read_policies
@@ -56,6 +62,15 @@ class Repair:
         self._restless: tuple[Volume, ...] = ()  # among those
         self._counting = threading.Lock()
         self._returns: dict[tuple[str, str], tuple[float, ...]] = {}  # since this process began
+        self._slow: dict[tuple[str, str], tuple[float, ...]] = {}  # when it was lost because it was
+
+    def notice(self, report: ArrayReport) -> None:
+        """Who is slow does not come back at once. Asks nobody: writes wait for what becomes of it."""
+        for member in report.members:
+            if member.health is MemberHealth.LOST and is_slowness(member.reason):
+                key = (report.volume_id, member.replica_id)
+                returns = self._returns.get(key, ())
+                self._slow[key] = add_slowness(self._slow.get(key, ()), returns, self._records.clock.now())
 
     def plan_interrupted(self) -> Plan:
         """Operations under way, some of which have lost their process: their lock is free."""
@@ -173,10 +188,11 @@ class Repair:
         key, now = (volume.id, rebuild.replica.id), self._records.clock.now()
         with self._counting:
             returns = list_recent(self._returns.get(key, ()), now)
-            wait = find_wait(returns, now)
+            slow = self._slow.get(key, ())
+            wait = max(find_wait(returns, now), find_wait_of_slow(slow, now))
             if wait:
-                times = len(returns)
-                raise Conflict(f"replica {key[1]} came back {times} times lately: it waits for {wait:.0f} s")
+                times = f"came back {len(returns)} times lately, was slow {len(slow)} times"
+                raise Conflict(f"replica {key[1]} {times}: it waits for {wait:.0f} s")
             limit = read_policies(self._store)[volume.pool].rebuilds_per_node
             crowd = find_crowd(self._volumes(), volume, rebuild.replica, limit)
             if crowd is not None:

@@ -2,8 +2,9 @@ import pytest
 
 from replication.agent.assembled import Assembled
 from replication.agent.members import Joint, Remote
-from replication.agent.watcher import HURRIED_FOR, HURRY, INTERVAL, choose_pause, is_restless
+from replication.agent.watcher import HURRIED_FOR, HURRY, INTERVAL, choose_pause, is_restless, latency_bound
 from replication.model import ArrayReport, MemberHealth, MemberReport
+from replication.tuning import Tuning
 
 NOW = 1000.0
 
@@ -58,3 +59,11 @@ def test_an_array_whose_member_has_no_connection_or_was_dropped_is_looked_at_aga
     dropped.members["r1"].released = True
     assert is_restless(dropped, report())
     assert is_restless(array(NOW), report())
+
+
+def test_a_member_may_take_five_seconds_unless_somebody_says_otherwise() -> None:
+    told = array(None)
+    assert latency_bound(told) == 5.0
+    for bound in (0.0, 2.0):
+        told.tuning = Tuning(slots=3, write_latency_bound=bound)
+        assert latency_bound(told) == bound
