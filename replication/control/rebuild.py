@@ -113,12 +113,28 @@ def _rebuild(volume: Volume, replica: Replica, facts: NodeFacts) -> Rebuild | No
     return Rebuild(replica, copy, facts.boot_id, volatile, grow=found.size_bytes < volume.size_bytes)
 
 
+def list_copying(volume: Volume, target: Replica) -> tuple[str, ...]:
+    """Nodes that a copy to `target` writes to, passes through, or may read from.
+
+    md reads the consumer's own replica if that is in sync. If not, it reads one of the others, and which one
+    depends on slots that only its agent knows: so each of them counts.
+    """
+    sources = {r.node for r in volume.replicas if r.state is ReplicaState.IN_SYNC}
+    ends = {target.node, str(volume.consumer)}
+    return (*sorted(ends), *sorted(sources - ends if volume.consumer not in sources else ()))
+
+
+def list_copies(volume: Volume) -> tuple[tuple[str, ...], ...]:
+    """Of each copy under way the nodes that take part in it."""
+    return tuple(list_copying(volume, r) for r in volume.replicas if r.state is ReplicaState.REBUILDING)
+
+
 def find_crowd(
     volumes: Iterable[Volume], volume: Volume, replica: Replica, limit: int
 ) -> tuple[str, int] | None:
-    """The node that copies enough already, and how many: `volume`'s consumer, or the node of `replica`."""
-    copies = [{r.node, v.consumer} for v in volumes for r in v.replicas if r.state is ReplicaState.REBUILDING]
-    counts = {node: sum(node in copy for copy in copies) for node in (replica.node, str(volume.consumer))}
+    """A node that copies enough already, and how many, of those that a copy to `replica` needs."""
+    copies = [copy for each in volumes for copy in list_copies(each)]
+    counts = {node: sum(node in copy for copy in copies) for node in list_copying(volume, replica)}
     return next(((node, count) for node, count in counts.items() if count >= limit), None)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from replication.control.insync import in_sync
-from replication.control.rebuild import find_facts, find_refusal, is_rebuilding, list_staying
+from replication.control.rebuild import find_facts, find_refusal, is_rebuilding, list_copies, list_staying
 from replication.control.replacement import Absence, choose_new_place, lacks_replica
 from replication.errors import OutOfSpace
 from replication.model import Attachment, NodeFacts, Phase, Pool, Replica, ReplicaState, Volume
@@ -75,11 +75,10 @@ def _can_serve(volume: Volume, replica: Replica, facts: Facts) -> bool:
 
 
 def _count_copies(volumes: Iterable[Volume]) -> dict[str, int]:
-    """By node: volumes that we attached there, and copies of others to it."""
+    """By node: volumes that we attached there, and copies of others that it takes part in."""
     counts: dict[str, int] = {}
     for each in volumes:
-        targets = {r.node for r in each.replicas if r.state is ReplicaState.REBUILDING}
-        sources = {str(each.consumer)} if each.upkeep or targets else set()
-        for node in targets | sources:
+        ours = {str(each.consumer)} if each.upkeep else set()
+        for node in ours.union(*list_copies(each)):
             counts[node] = counts.get(node, 0) + 1
     return counts

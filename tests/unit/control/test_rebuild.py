@@ -59,6 +59,34 @@ def test_what_is_not_that_replica_is_never_touched(found: object, why: str) -> N
     assert rebuild.choose_rebuild(record, {"b": found}) is None  # type: ignore[dict-item]
 
 
+@pytest.mark.parametrize(
+    ("consumer", "crowded"),
+    [("a", "ab"), ("c", "bc"), ("b", "abc"), ("e", "abce")],
+    ids=["its own is in sync", "so is another's own", "its own is copied to", "it has none"],
+)
+def test_a_copy_counts_at_its_ends_and_wherever_md_may_read(consumer: str, crowded: str) -> None:
+    under_way = volume("iri", consumer=consumer)
+    assert {node for node in "abcde" if crowd([under_way], alone_on(node, "s"))} == set(crowded)
+    assert crowd([under_way], alone_on("a", "s"), limit=2) is None
+
+
+def test_a_copy_waits_for_every_node_that_it_may_be_read_from() -> None:
+    remote, local = volume("sii", consumer="e"), volume("sii", consumer="b")
+    assert [crowd([alone_on(node, "r")], remote) for node in "abce"] == [(node, 1) for node in "abce"]
+    assert crowd([alone_on("c", "r")], local) is None
+
+
+def alone_on(node: str, state: str) -> Volume:
+    """A volume that is copied on one node only."""
+    one = volume(state, consumer=node)
+    return replace(one, replicas=(replace(one.replicas[0], node=node),))
+
+
+def crowd(others: list[Volume], record: Volume, limit: int = 1) -> tuple[str, int] | None:
+    """When the first replica of `record` is to come back."""
+    return rebuild.find_crowd(others, record, record.replicas[0], limit)
+
+
 def test_a_rebuild_that_the_array_does_not_know_is_stuck() -> None:
     good, dropped, recovering = MemberHealth.GOOD, MemberHealth.DROPPED, MemberHealth.RECOVERING
     assert rebuild.choose_stuck(volume("ir"), report(good)) == ("r1",)
