@@ -13,7 +13,7 @@ from replication.model import GIB, MemberHealth, Volume
 from tests.kubernetes.controllers import Replica
 from tests.kubernetes.machines import Machines
 from tests.kubernetes.patience import CLOCK, wait_for
-from tests.kubernetes.test_operator_pools import cluster, make_pool, wait_for_condition
+from tests.kubernetes.test_operator_pools import POOLS, cluster, make_pool, wait_for_condition
 
 ZONE = "topology.kubernetes.io/zone"
 LABELS = "/metadata/labels"
@@ -40,6 +40,17 @@ def test_a_node_joins_moves_and_keeps_in_step_with_its_labels(
         wait_for(lambda: replica.control.nodes.get("m1").data_address, address)
         machines.add("m2")
         wait_for(lambda: names(replica), ["m1", "m2"])
+
+
+def test_replicas_are_spread_over_the_zones_that_nodes_say_they_are_in(
+    plane: ControlPlane, admin: Client, tmp_path: Path
+) -> None:
+    zones = {"m1": "z1", "m2": "z1", "m3": "z1", "m4": "z2", "m5": "z3"}
+    with cluster(plane, admin, list(zones), tmp_path, zones=zones) as (_, replica):
+        make_pool(admin)
+        wait_for(lambda: admin.get(f"{POOLS}/nvme").get("status", {}).get("nodes"), 5)
+        volume = replica.control.volumes.create(VolumeRequest("data", GIB, "nvme"))
+        assert {zones[node] for node in nodes_of(replica, volume)} == {"z1", "z2", "z3"}
 
 
 def test_a_node_whose_agent_is_of_another_cluster_does_not_join(

@@ -32,11 +32,16 @@ READY_SECONDS = 20.0
 
 @contextmanager
 def cluster(
-    plane: ControlPlane, admin: Client, names: list[str], tmp_path: Path, node_grace: float = 300.0
+    plane: ControlPlane,
+    admin: Client,
+    names: list[str],
+    tmp_path: Path,
+    node_grace: float = 300.0,
+    zones: dict[str, str] | None = None,
 ) -> Iterator[tuple[Machines, Replica]]:
-    """A controller that leads, and nodes."""
+    """A controller that leads, and nodes, in `zones` where these name them."""
     with (
-        machines_of(admin, names) as machines,
+        machines_of(admin, names, zones) as machines,
         running(plane, machines.fakes, tmp_path / "csi", node_grace=node_grace) as replica,
     ):
         wait_until(lambda: replica.controller.leads, "a leader", timeout=60, clock=CLOCK)
