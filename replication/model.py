@@ -296,6 +296,7 @@ class PrepareSpec:
     record_version: int
     consumer: Consumer | None  # None: nobody reaches it over the network
     marked: int = 0  # version of the record that its header has at least
+    full_copy: bool = False  # all of it is about to be copied: what its disk refused before is over
 
 
 @dataclass(frozen=True, slots=True)

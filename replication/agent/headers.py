@@ -19,7 +19,8 @@ from replication.layout import DATA_OFFSET_BYTES
 def find(tree: Tree, place: Place) -> Header | None:
     """None where none is meant to be; DataLoss when it is damaged, or a part is not what it has to be.
 
-    The epoch is the highest that any part has seen, the record's version the lowest.
+    The epoch is the highest that any part has seen, the record's version the lowest. One part
+    that is suspect is enough.
     """
     head = header.find_header(place.device)
     if head is None or not place.parts:
@@ -30,6 +31,7 @@ def find(tree: Tree, place: Place) -> Header | None:
         head,
         epoch=max(each.epoch for each in (head, *stamps)),
         record_version=min(each.record_version for each in (head, *stamps)),
+        suspect=any(each.suspect for each in (head, *stamps)),
     )
 
 

@@ -8,6 +8,7 @@ from replication.kernel.deadline import Blocking
 from replication.kernel.hold import HoldLayer
 from replication.kernel.nvme import NvmeHost
 from replication.kernel.nvmet import Nvmet
+from replication.kernel.refusals import Refusals
 from replication.kernel.run import Runner
 from replication.kernel.sysfs import Tree
 from replication.kernel.wholes import Wholes
@@ -32,6 +33,7 @@ class Machine:
     wholes: Wholes
     host: NvmeHost
     target: Nvmet
+    refusals: Refusals
 
     @property
     def boot(self) -> str:

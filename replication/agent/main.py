@@ -17,7 +17,7 @@ from replication.agent.node import Agent
 from replication.agent.priority import ensure_priority
 from replication.agent.storage import Storage
 from replication.agent.udev import quieten_udev
-from replication.clock import SystemClock
+from replication.clock import Clock, SystemClock
 from replication.errors import TrilithError, Unsupported
 from replication.identities import FolderIdentity
 from replication.kernel import modules
@@ -27,6 +27,7 @@ from replication.kernel.dm import DeviceMapper
 from replication.kernel.hold import HoldLayer
 from replication.kernel.nvme import NvmeHost
 from replication.kernel.nvmet import Nvmet
+from replication.kernel.refusals import Refusals, TracedRefusals, Unheard
 from replication.kernel.run import run
 from replication.kernel.sysfs import Tree
 from replication.kernel.wholes import Wholes
@@ -132,7 +133,17 @@ def make_machine(identity: Identity, data_address: str, data_port: int, apart: A
         wholes=Wholes(mapper, tree),
         host=host,
         target=target,
+        refusals=hear_refusals(tree, mapper, clock),
     )
+
+
+def hear_refusals(tree: Tree, mapper: DeviceMapper, clock: Clock) -> Refusals:
+    """A kernel that traces nothing is no reason not to serve: docs/architecture.md says what is at stake."""
+    try:
+        return TracedRefusals(tree, run, mapper)
+    except TrilithError as error:
+        _log.warning("what disks refuse is not heard of: %s", error)
+        return Unheard(clock)
 
 
 def check_multipath(tree: Tree) -> None:

@@ -17,6 +17,7 @@ from replication.agent.replicas import Replicas
 from replication.agent.reports import Listener, Reports
 from replication.agent.staging import Staging
 from replication.agent.storage import Storage
+from replication.agent.suspects import Marking
 from replication.agent.traces import Traces
 from replication.agent.tuning import scrub, tune
 from replication.agent.usage import measure
@@ -56,6 +57,7 @@ class Agent:
         self._wiping = Wiping(machine, storage)
         self._replicas = Replicas(machine, storage, self._wiping)
         self._replicas.take_up_discarded()
+        self._marking = Marking(self._replicas.suspects, self._replicas.mark_suspect)
         self._members = Members(machine, self._replicas.find_device)
         self._arrays = Arrays(read_back_arrays(machine, self._members))
         self._reports = Reports()
@@ -72,12 +74,14 @@ class Agent:
         self._watcher.look_at_all()
         self._watcher.start()
         self._flusher.start()
+        self._marking.start()
         self._wiping.follow()
 
     def stop(self) -> None:
         """Only the watching ends: what is assembled goes on without us until a member is lost."""
         self._watcher.stop()
         self._flusher.stop()
+        self._marking.stop()
         self._wiping.stop()
 
     def describe(self, only: str | None = None) -> NodeFacts:

@@ -4,6 +4,7 @@ The header on the logical volume is what protects it: an epoch below the header'
 caller's record says, so that a store restored from an old backup cannot bring an old consumer back.
 """
 
+import logging
 import threading
 import uuid
 from collections import defaultdict
@@ -18,6 +19,7 @@ from replication.agent.machine import Machine
 from replication.agent.names import NQN_PREFIX, ExportName, parse_export_name
 from replication.agent.remembered import Remembered
 from replication.agent.storage import Place, Storage
+from replication.agent.suspects import Suspects
 from replication.agent.wiping import Wiping
 from replication.errors import (
     DataLoss,
@@ -36,6 +38,8 @@ from replication.model import Prepared, PrepareSpec, ReplicaFacts, ReplicaSpec, 
 
 FENCE_TIMEOUT = 8.0
 
+_log = logging.getLogger(__name__)
+
 
 class Replicas:
     """The replica acts of rpc/contract.py. One act at a time for each replica."""
@@ -44,6 +48,7 @@ class Replicas:
         self._machine = machine
         self._storage = storage
         self._wiping = wiping
+        self.suspects = Suspects(machine, storage)
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
         self._remembered = Remembered(self._find_facts)
 
@@ -217,9 +222,24 @@ class Replicas:
             name = self._export_name(spec) if spec.consumer else ""
             self._fence(spec.volume_id, spec.replica_id, keep=name)
             version = max(head.record_version, spec.record_version)  # late words make it no older
-            head = self._write_header(place, replace(head, epoch=spec.epoch, record_version=version))
+            refused = self.suspects.has(spec.volume_id, spec.replica_id)  # the fence has drained
+            renewed = spec.full_copy and spec.record_version == version
+            suspect = (head.suspect or refused) and not renewed
+            head = replace(head, epoch=spec.epoch, record_version=version, suspect=suspect)
+            head = self._write_header(place, head)
+            self.suspects.settle(spec.volume_id, spec.replica_id)
             target = self._export(spec, place, name)
             return Prepared(self._facts(place, head), self._machine.boot_id, target)
+
+    def mark_suspect(self, volume_id: str, replica_id: str) -> None:
+        """Its header says so until it has been copied in full. Repeatable."""
+        with self._locks[volume_id, replica_id]:
+            place = self._storage.find_place(volume_id, replica_id)
+            head = self._find_header(place) if place else None
+            if place and head and not head.suspect:
+                self._write_header(place, replace(head, suspect=True))
+                _log.warning("replica %s of %s: its disk refused a write", replica_id, volume_id)
+            self.suspects.settle(volume_id, replica_id)
 
     def find_device(self, volume_id: str, replica_id: str, epoch: int) -> str:
         """Path of its logical volume, for an array of `epoch`. StaleEpoch when it has seen a later one."""

@@ -23,6 +23,7 @@ from replication.model import (
     Replica,
     ReplicaFacts,
     ReplicaSpec,
+    ReplicaState,
     Target,
     Versioned,
     Volume,
@@ -119,7 +120,15 @@ class Executor:
     def prepare(self, record: Versioned, replica: Replica) -> Prepared:
         volume = record.volume
         consumer = self._consumer(volume, replica)
-        spec = PrepareSpec(volume.id, replica.id, volume.epoch, record.version, consumer, replica.marked)
+        spec = PrepareSpec(
+            volume_id=volume.id,
+            replica_id=replica.id,
+            epoch=volume.epoch,
+            record_version=record.version,
+            consumer=consumer,
+            marked=replica.marked,
+            full_copy=replica.state is ReplicaState.REBUILDING and replica.copy is CopyMode.FULL,
+        )
         prepared = self._prepare(replica.node, spec)
         return prepared if consumer is None else _with_keys(prepared, consumer)
 

@@ -104,9 +104,8 @@ class DeviceMapper:
 
     def count_opens(self, number: str) -> int:
         """How often `MAJOR:MINOR` is open: by mounts, md, targets, processes; 0 when it is not ours."""
-        major, minor = map(int, number.split(":"))
         try:
-            return self._ask(Command.STATUS, Request(device=os.makedev(major, minor))).open_count
+            return self._ask(Command.STATUS, Request(device=_parse_number(number))).open_count
         except NotFound:
             return 0
 
@@ -146,6 +145,11 @@ class DeviceMapper:
 
     def table(self, name: str) -> tuple[Target, ...]:
         request = Request(name=name, flags=Flag.STATUS_TABLE)
+        return parse_targets(self._ask(Command.TABLE, request))
+
+    def table_of(self, number: str) -> tuple[Target, ...]:
+        """Of the device `MAJOR:MINOR`."""
+        request = Request(device=_parse_number(number), flags=Flag.STATUS_TABLE)
         return parse_targets(self._ask(Command.TABLE, request))
 
     def status(self, name: str) -> tuple[Target, ...]:
@@ -192,6 +196,11 @@ class DeviceMapper:
             if Flag.BUFFER_FULL not in answer.flags:
                 return answer
         raise KernelError(f"device-mapper {command.name} of {request.name}: the answer is too long")
+
+
+def _parse_number(number: str) -> int:
+    major, minor = map(int, number.split(":"))
+    return os.makedev(major, minor)
 
 
 def _device(answer: Answer) -> DmDevice:

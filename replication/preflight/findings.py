@@ -23,6 +23,7 @@ class Facts:
     multipath: str | None  # nvme_core's parameter: Y, N; None: not loaded
     missed_options: tuple[tuple[str, str], ...]  # module and option, of modules that others loaded without it
     io_controller: bool  # of cgroup v2
+    tracing: bool  # tracefs can be mounted
 
 
 class State(StrEnum):
@@ -53,6 +54,7 @@ def list_findings(facts: Facts) -> tuple[Finding, ...]:
         *(_judge_option(facts, module, option) for module, option in facts.missed_options),
         *_judge_packages(facts),
         _judge_cgroup(facts),
+        _judge_tracing(facts),
     )
 
 
@@ -128,3 +130,9 @@ def _judge_cgroup(facts: Facts) -> Finding:
     if facts.io_controller:
         return Finding(what, State.OK, "there")
     return Finding(what, State.WARNING, "not there: tiers bound nobody", remedies.remedy_cgroup(facts.system))
+
+
+def _judge_tracing(facts: Facts) -> Finding:
+    if facts.tracing:
+        return Finding("tracefs", State.OK, "there")
+    return Finding("tracefs", State.WARNING, "not there: what disks refuse is not heard", remedies.TRACING)

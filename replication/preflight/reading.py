@@ -37,6 +37,7 @@ def read_facts(
         multipath=tree.find("/sys/module/nvme_core/parameters/multipath"),
         missed_options=tuple(_split(missed) for missed in modules.list_missed_options(tree)),
         io_controller="io" in (tree.find("/sys/fs/cgroup/cgroup.controllers") or "").split(),
+        tracing=tree.exists("/sys/kernel/tracing"),
     )
 
 

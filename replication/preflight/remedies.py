@@ -10,6 +10,7 @@ from replication.kernel.modules import OPTIONS
 from replication.preflight.system import Family, System
 
 CONFIGURATION = "/etc/modprobe.d/trilith.conf"
+TRACING = "a kernel with CONFIG_TRACING, as distributions build it"
 
 _KERNEL: Mapping[Family, str] = {
     Family.DEBIAN: "apt-get install --yes linux-image-$(dpkg --print-architecture) && reboot",

@@ -2,7 +2,7 @@
 
 from replication.agent.wiping import Cut
 from replication.peer import PeerState
-from tests.mutants import mistakes
+from tests.mutants import disks, mistakes
 from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
 
 MD = "tests/unit/kernel/test_md.py"
@@ -63,6 +63,18 @@ NODES = (
         "replication.agent.replicas:Replicas.prepare",
         mistakes.export_before_fence,
         (f"{AGENT}/test_fencing.py",),
+    ),
+    Mutant(
+        "what a disk refused is not looked for",
+        "replication.agent.suspects:Suspects.has",
+        disks.refusals_unheard,
+        (f"{AGENT}/test_suspects.py",),
+    ),
+    Mutant(
+        "a suspect replica is made good by attaching",
+        "replication.agent.replicas:Replicas.prepare",
+        disks.made_good_by_attaching,
+        (f"{AGENT}/test_suspects.py",),
     ),
     Mutant(
         "the header's epoch is not checked",

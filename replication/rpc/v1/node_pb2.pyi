@@ -169,20 +169,22 @@ class Consumer(_message.Message):
     def __init__(self, host_nqn: _Optional[str] = ..., host_key: _Optional[str] = ..., controller_key: _Optional[str] = ...) -> None: ...
 
 class PrepareSpec(_message.Message):
-    __slots__ = ("volume_id", "replica_id", "epoch", "record_version", "consumer", "marked")
+    __slots__ = ("volume_id", "replica_id", "epoch", "record_version", "consumer", "marked", "full_copy")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     RECORD_VERSION_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_FIELD_NUMBER: _ClassVar[int]
     MARKED_FIELD_NUMBER: _ClassVar[int]
+    FULL_COPY_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     replica_id: str
     epoch: int
     record_version: int
     consumer: Consumer
     marked: int
-    def __init__(self, volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., consumer: _Optional[_Union[Consumer, _Mapping]] = ..., marked: _Optional[int] = ...) -> None: ...
+    full_copy: bool
+    def __init__(self, volume_id: _Optional[str] = ..., replica_id: _Optional[str] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., consumer: _Optional[_Union[Consumer, _Mapping]] = ..., marked: _Optional[int] = ..., full_copy: _Optional[bool] = ...) -> None: ...
 
 class Target(_message.Message):
     __slots__ = ("nqn", "address", "port", "host_nqn", "host_key", "controller_key")

@@ -8,6 +8,7 @@ from replication.kernel.deadline import Blocking
 from replication.kernel.hold import HoldLayer
 from replication.kernel.nvme import NvmeHost
 from replication.kernel.nvmet import Nvmet
+from replication.kernel.refusals import Unheard
 from replication.kernel.sysfs import Tree
 from replication.kernel.wholes import Wholes
 from tests.unit.kernel.fake_runner import FakeRunner
@@ -31,4 +32,5 @@ def fake_machine(tree: Tree, holds: HoldLayer | None = None) -> Machine:
         wholes=cast("Wholes", None),
         host=cast("NvmeHost", None),
         target=cast("Nvmet", None),
+        refusals=Unheard(SystemClock()),
     )

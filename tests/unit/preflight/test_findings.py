@@ -18,6 +18,7 @@ GOOD = Facts(
     multipath="Y",
     missed_options=(),
     io_controller=True,
+    tracing=True,
 )
 NO_NVMET = tuple((name, "not found" if name.startswith("nvmet") else "") for name in MODULES)
 
@@ -54,6 +55,7 @@ def test_without_any_of_these_no_agent_starts(facts: Facts, what: list[str]) -> 
     [
         (replace(GOOD, missed_options=(("nvme-tcp", "wq_unbound=Y"),)), "option nvme-tcp wq_unbound=Y"),
         (replace(GOOD, io_controller=False), "cgroup v2, io"),
+        (replace(GOOD, tracing=False), "tracefs"),
         (replace(GOOD, kubelet_modules=(("loop", "not found"),)), "module loop"),
     ],
 )
@@ -125,9 +127,10 @@ def test_there_is_something_to_do_on_every_distribution(family: Family) -> None:
         multipath="N",
         missed_options=(("nvme-tcp", "wq_unbound=Y"),),
         io_controller=False,
+        tracing=False,
     )
     wrong = [finding for finding in list_findings(everything) if finding.state is not State.OK]
-    assert len(wrong) == 7
+    assert len(wrong) == 8
     assert all(finding.remedy and "{" not in finding.remedy.partition("--patch")[0] for finding in wrong)
 
 

@@ -72,6 +72,11 @@ def test_a_look_loads_nothing(root: Path) -> None:
     assert (facts.system.family, facts.multipath, facts.io_controller) == (Family.DEBIAN, "Y", True)
 
 
+def test_a_kernel_that_traces_is_seen(root: Path) -> None:
+    (root / "sys/kernel/tracing").mkdir(parents=True)
+    assert read(root, Modprobe(root)).tracing
+
+
 def test_modules_are_loaded_with_their_options_when_that_is_asked_for(root: Path) -> None:
     modprobe = Modprobe(root, lacking=("nvmet-tcp",))
     facts = read(root, modprobe, load=True)
@@ -103,3 +108,4 @@ def test_programs_that_are_not_there_are_told_by_their_package(root: Path) -> No
 def test_a_machine_of_another_kind_is_read_all_the_same(tmp_path: Path) -> None:
     facts = read(tmp_path, Modprobe(tmp_path))
     assert (facts.system.family, facts.multipath, facts.io_controller) == (Family.OTHER, None, False)
+    assert not facts.tracing

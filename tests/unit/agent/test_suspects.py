@@ -1,0 +1,143 @@
+"""A disk refuses a write: the header of the replica that it was for says so, until all of it is copied."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from replication.agent.replicas import Replicas
+from replication.agent.suspects import Marking
+from replication.agent.wiping import Wiping
+from replication.clock import SystemClock, wait_until
+from replication.kernel.dm_wire import Target
+from replication.kernel.header import read_header
+from replication.kernel.nvmet import Nvmet
+from replication.kernel.refusals import Refusal
+from replication.model import PrepareSpec
+from tests.unit.agent.fake_machine import fake_machine
+from tests.unit.agent.test_replicas import Shelf, add
+from tests.unit.kernel.fake_nvmet import FakeNvmet
+
+DISK = "259:0"
+SECTORS = 4096
+
+
+class Told:
+    """Two replicas, one behind the other on one disk, of which somebody tells what it refuses."""
+
+    def __init__(self) -> None:
+        self.events: list[Refusal] = []
+
+    def refuse(self, start: int) -> None:
+        self.events.append(Refusal(DISK, start, 8))
+
+    def wait(self, timeout: float) -> None:
+        SystemClock().sleep(min(timeout, 0.01))
+
+    def read(self) -> tuple[Refusal, ...]:
+        found, self.events = tuple(self.events), []
+        return found
+
+    def table(self, number: str) -> tuple[Target, ...]:
+        return (Target(0, SECTORS, "linear", f"{DISK} {int(number.split(':')[1]) * SECTORS}"),)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> FakeNvmet:
+    return FakeNvmet(tmp_path)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def replicas(tree: FakeNvmet, shelf: Shelf, told: Told) -> Replicas:
+    machine = replace(fake_machine(tree), target=Nvmet(tree), refusals=told)
+    return Replicas(machine, shelf, Wiping(machine, shelf))
+
+
+@pytest.fixture
+def first(tree: FakeNvmet, shelf: Shelf) -> str:
+    """The device of `v0`'s replica; `v1`'s lies behind it."""
+    device = add(tree, shelf, "v0")
+    add(tree, shelf, "v1")
+    return str(device)
+
+
+@pytest.fixture
+def marking(replicas: Replicas) -> Iterator[Marking]:
+    made = Marking(replicas.suspects, replicas.mark_suspect)
+    made.start()
+    yield made
+    made.stop()
+
+
+def wait(condition: Callable[[], bool], what: str) -> None:
+    wait_until(condition, what, timeout=10, clock=SystemClock())
+
+
+def prepare(replicas: Replicas, volume: str, version: int = 9, *, full_copy: bool = False) -> bool:
+    """Whether it is suspect."""
+    spec = PrepareSpec(volume, "r0", 4, version, None, full_copy=full_copy)
+    return replicas.prepare(spec).facts.suspect
+
+
+def test_a_header_says_what_its_disk_has_refused(replicas: Replicas, told: Told, first: str) -> None:
+    told.refuse(SECTORS + 8)
+    assert (prepare(replicas, "v0"), prepare(replicas, "v1")) == (False, True)
+    assert prepare(replicas, "v1", 10)
+    assert not read_header(first).suspect
+
+
+@pytest.mark.usefixtures("marking")
+def test_it_says_so_without_being_asked(told: Told, first: str) -> None:
+    told.refuse(8)
+    wait(lambda: read_header(first).suspect, "the mark")
+    assert read_header(first).epoch == 3
+
+
+@pytest.mark.usefixtures("marking")
+def test_a_header_that_cannot_be_read_is_marked_when_it_can(
+    replicas: Replicas, told: Told, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replication.agent.suspects._TRY_AGAIN", 0.01)
+    whole = Path(first).read_bytes()
+    Path(first).write_bytes(b"")
+    told.refuse(8)
+    wait(lambda: replicas.suspects.has("v0", "r0"), "the event")
+    Path(first).write_bytes(whole)
+    wait(lambda: not replicas.suspects.has("v0", "r0"), "the mark")
+    assert read_header(first).suspect
+
+
+def test_a_full_copy_makes_it_good(replicas: Replicas, told: Told, first: str) -> None:
+    told.refuse(8)
+    assert prepare(replicas, "v0")
+    told.refuse(8)
+    assert not prepare(replicas, "v0", 10, full_copy=True)
+    assert not prepare(replicas, "v0", 11)
+    assert not read_header(first).suspect
+
+
+def test_words_of_an_earlier_copy_that_come_late_do_not(replicas: Replicas, told: Told, first: str) -> None:
+    assert not prepare(replicas, "v0", 11, full_copy=True)
+    told.refuse(8)
+    assert prepare(replicas, "v0", 10, full_copy=True)
+    assert read_header(first).suspect
+
+
+def test_a_replica_that_was_removed_is_none_any_more(replicas: Replicas, told: Told, first: str) -> None:
+    told.refuse(8)
+    assert replicas.suspects.has("v0", "r0")
+    replicas.remove("v0", "r0")
+    replicas.mark_suspect("v0", "r0")
+    assert not replicas.suspects.has("v0", "r0")
+    assert Path(first).exists()
