@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from csi.identity import NAME
-from csi.topology import NODE_KEY
+from csi.topology import CLUSTER_KEY, NODE_KEY
 from hack.golang import ensure_program
 from hack.helm.chart import render
-from hack.kubernetes.arguments import scheduler_argv
-from hack.kubernetes.build import PROVISIONER, SCHEDULER
+from hack.kubernetes.arguments import controller_manager_argv, scheduler_argv
+from hack.kubernetes.build import CONTROLLER_MANAGER, PROVISIONER, SCHEDULER
 from hack.kubernetes.plane import ControlPlane
 from replication.clock import wait_until
 from replication.control.volumes import VolumeRequest
@@ -25,7 +25,7 @@ from tests.kubernetes.conftest import NAMESPACE
 from tests.kubernetes.controllers import Replica, running
 from tests.kubernetes.machines import NODES, PODS, Machines, machines_of
 from tests.kubernetes.patience import CLOCK, wait_for
-from tests.kubernetes.test_operator_pools import make_pool, wait_for_condition
+from tests.kubernetes.test_operator_pools import EVENTS, make_pool, wait_for_condition
 
 pytestmark = pytest.mark.more  # csi-provisioner and the scheduler are not among what `make e2e` builds
 
@@ -61,8 +61,9 @@ class Stand:
 
     def _register(self, name: str) -> None:
         """As kubelet does for a node on which the driver runs."""
-        labels = {NODE_KEY: name, **({"pooled": "true"} if name in POOLED else {})}
-        node = {"name": NAME, "nodeID": name, "topologyKeys": [NODE_KEY]}
+        place = {NODE_KEY: name, CLUSTER_KEY: self.machines.fakes.name}
+        labels = {**place, **({"pooled": "true"} if name in POOLED else {})}
+        node = {"name": NAME, "nodeID": name, "topologyKeys": list(place)}
         self.admin.create(CSI_NODES, {"metadata": {"name": name}, "spec": {"drivers": [node]}})
         for key, value in labels.items():
             self.machines.change(name, f"/metadata/labels/{key.replace('/', '~1')}", value)
@@ -177,14 +178,29 @@ def test_it_is_told_within_10_seconds_of_a_change(stand: Stand) -> None:
     )
 
 
+@contextmanager
+def scheduling(plane: ControlPlane) -> Iterator[None]:
+    kubeconfig = plane.kubeconfig("system:kube-scheduler")
+    argv = scheduler_argv(ensure_program(SCHEDULER), plane.folder, kubeconfig)
+    with program(plane, "kube-scheduler", [*argv, "--secure-port=0"]):
+        yield
+
+
+@contextmanager
+def binding(plane: ControlPlane) -> Iterator[None]:
+    """Of all that a controller manager does, what has to do with claims."""
+    kubeconfig = plane.kubeconfig("system:kube-controller-manager")
+    argv = controller_manager_argv(ensure_program(CONTROLLER_MANAGER), plane.folder, kubeconfig)
+    words = ("--controllers=persistentvolume-binder-controller", "--secure-port=0")
+    with program(plane, "binder", [*argv, *words]):
+        yield
+
+
 def test_the_scheduler_waits_while_a_pool_is_full(stand: Stand) -> None:
     for name in POOLED:
         stand.node(name).reserved_bytes = 100 * GIB
     wait_for(lambda: set(stand.read(REPLICATED).values()), {0})
-    argv = scheduler_argv(
-        ensure_program(SCHEDULER), stand.plane.folder, stand.plane.kubeconfig("system:kube-scheduler")
-    )
-    with program(stand.plane, "kube-scheduler", [*argv, "--secure-port=0"]):
+    with scheduling(stand.plane):
         make_pod(stand.admin, "shop")
         words = "did not have enough free storage"
         wait_until(lambda: words in read_verdict(stand.admin, "shop"), words, timeout=60, clock=CLOCK)
@@ -194,15 +210,29 @@ def test_the_scheduler_waits_while_a_pool_is_full(stand: Stand) -> None:
         wait_until(lambda: bool(find_choice(stand.admin, "shop")), "a choice", timeout=90, clock=CLOCK)
 
 
-def make_pod(admin: Client, name: str) -> None:
+def test_a_pod_goes_past_a_full_node_that_it_prefers(stand: Stand) -> None:
+    stand.node("m1").reserved_bytes = 100 * GIB
+    wait_for(lambda: stand.read(LOCAL)["m1"], 0)
+    with scheduling(stand.plane), binding(stand.plane):
+        make_pod(stand.admin, "shop", LOCAL, prefers="m1")
+        wait_until(lambda: bool(find_node(stand.admin, "shop")), "placed", timeout=90, clock=CLOCK)
+    (volume,) = stand.replica.control.volumes.list()
+    assert [each.node for each in volume.replicas] == [find_node(stand.admin, "shop")]
+    assert "ProvisioningFailed" not in {each["reason"] for each in stand.admin.get(EVENTS)["items"]}
+
+
+def make_pod(admin: Client, name: str, class_name: str = REPLICATED, prefers: str = "") -> None:
     spec = {
         "accessModes": ["ReadWriteOnce"],
-        "storageClassName": REPLICATED,
+        "storageClassName": class_name,
         "resources": {"requests": {"storage": "1Gi"}},
     }
     admin.create(CLAIMS, {"metadata": {"name": name}, "spec": spec})
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": name}}
+    expression = {"key": NODE_KEY, "operator": "In", "values": [prefers]}
+    term = {"weight": 100, "preference": {"matchExpressions": [expression]}}
     pod = {
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}},
         "serviceAccountName": "trilith-node",
         "automountServiceAccountToken": False,
         "containers": [{"name": "main", "image": "none"}],
@@ -215,6 +245,11 @@ def read_verdict(admin: Client, pod: str) -> str:
     """What the scheduler says of it."""
     conditions = admin.get(f"{PODS}/{pod}")["status"].get("conditions", [])
     return next((each.get("message", "") for each in conditions if each["type"] == "PodScheduled"), "")
+
+
+def find_node(admin: Client, pod: str) -> str:
+    """Where it is to run, once its volume is bound; "" before that."""
+    return str(admin.get(f"{PODS}/{pod}")["spec"].get("nodeName", ""))
 
 
 def find_choice(admin: Client, claim: str) -> str | None:
