@@ -11,10 +11,13 @@ from pathlib import Path
 from types import TracebackType
 
 from hack.golang import ensure_program
+from hack.helm.chart import NAMESPACE
 from hack.kubernetes.arguments import SERVICE, controller_manager_argv, scheduler_argv
+from hack.kubernetes.audit import AuditLog
 from hack.kubernetes.build import CONTROLLER_MANAGER, KUBECTL, KUBELET, SCHEDULER
 from hack.kubernetes.images import ensure_archive, make_images
 from hack.kubernetes.kubectl import Kubectl
+from hack.kubernetes.linked import make_fio_image
 from hack.kubernetes.plane import ControlPlane
 from hack.kubernetes.seed import ensure_disk
 from hack.kubernetes.worker import DISK, Program, pod_range, start_worker
@@ -62,8 +65,10 @@ class KubernetesCluster:
     def _start_plane(self) -> None:
         """Controllers after the API server: they end for good when its first roles are not there yet."""
         logs = self.machines.logs
+        self.audit = AuditLog(logs, NAMESPACE)
+        options = (*_ROUTING, *self.audit.options())
         self.plane = self._stack.enter_context(
-            ControlPlane(network.HOST_ADDRESS, PORT, options=_ROUTING, logs=logs)
+            ControlPlane(network.HOST_ADDRESS, PORT, options=options, logs=logs)
         )
         self.kubectl = Kubectl(ensure_program(KUBECTL), self.plane.admin_kubeconfig)
         for program, user, argv in (
@@ -91,7 +96,8 @@ class KubernetesCluster:
 
 def make_machines(*archives: Path, nodes: int = 3, memory_mib: int = 2000) -> Cluster:
     """Not started yet. `archives` have the images that pods may run, besides those of the lab's own."""
-    disk = ensure_disk((ensure_archive(make_images()), *archives), _DISK_BYTES)
+    own = ensure_archive((*make_images(), make_fio_image()))
+    disk = ensure_disk((own, *archives), _DISK_BYTES)
     return Cluster(nodes, DISK + 1, disk_size_bytes=_DISK_BYTES, memory_mib=memory_mib, images={DISK: disk})
 
 
