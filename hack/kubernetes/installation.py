@@ -15,7 +15,9 @@ from hack.helm.chart import CHART, NAMESPACE, run_helm
 from hack.image.build import TAG, ensure_image
 from hack.kubernetes.build import ATTACHER, LIVENESS, PROVISIONER, REGISTRAR, RESIZER
 from hack.kubernetes.cluster import KubernetesCluster
+from hack.kubernetes.documented import README, get_command
 from hack.kubernetes.images import Image, ensure_archive
+from hack.lab.paths import REPOSITORY
 
 RELEASE = "trilith"
 _SIDECARS = {
@@ -35,10 +37,14 @@ class Installation:
         self.kubernetes = kubernetes
 
     def install(self) -> None:
-        """From the images of `archives`. LabError, with helm's words, when not all is ready in time."""
+        """By the README's words, from the images of `archives`.
+
+        LabError, with helm's words, when not all is ready in time.
+        """
         repository, _, tag = TAG.rpartition(":")
         own = (f"image.repository={repository}", f"image.tag={tag}")
-        self._helm("install", RELEASE, str(CHART), "--create-namespace", "--wait", *_set(own))
+        told = get_command(README, "helm install")[1:]
+        self._run_helm(*(str(CHART) if REPOSITORY / word == CHART else word for word in told), *_set(own))
 
     def upgrade(self, *settings: str) -> None:
         """To these values, as in `--set`, and those of before."""
@@ -55,8 +61,10 @@ class Installation:
         self._helm("uninstall", RELEASE, "--wait")
 
     def _helm(self, *words: str) -> None:
-        argv = [*words, "--namespace", NAMESPACE, "--timeout", f"{_TIMEOUT}s"]
-        run_helm(argv, self.kubernetes.plane.admin_kubeconfig, timeout=_TIMEOUT + 60)
+        self._run_helm(*words, "--namespace", NAMESPACE, "--timeout", f"{_TIMEOUT}s")
+
+    def _run_helm(self, *words: str) -> None:
+        run_helm(words, self.kubernetes.plane.admin_kubeconfig, timeout=_TIMEOUT + 60)
 
 
 def _set(settings: Sequence[str]) -> list[str]:

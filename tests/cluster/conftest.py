@@ -12,6 +12,7 @@ import pytest
 from hack.bench.figures import Board, Figure, Goal
 from hack.helm.chart import NAMESPACE
 from hack.kubernetes.cluster import KubernetesCluster, make_machines
+from hack.kubernetes.documented import README, get_command, get_manifest
 from hack.kubernetes.installation import Installation, archives
 from hack.lab import evidence, network
 from hack.lab.cluster import Cluster as Machines
@@ -19,9 +20,11 @@ from hack.lab.errors import LabError
 from replication.clock import SystemClock
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
-from tests.cluster.pods import POOL, Cluster, is_so, make_pool
+from tests.cluster.pods import POOL, Cluster, is_so
 
 CLOCK = SystemClock()
+LATE = ("test_joining.py", "test_replacing.py", "test_uninstall.py")
+"""In this order, after all others: nodes come, go and have new names, and in the end nothing is left."""
 _machines = pytest.StashKey[Machines]()
 
 
@@ -29,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/cluster" in item.path.as_posix():
             item.add_marker(pytest.mark.kubelet)
-    items.sort(key=lambda item: item.path.name == "test_uninstall.py")  # nothing can follow it
+    items.sort(key=lambda item: LATE.index(item.path.name) if item.path.name in LATE else -1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -85,7 +88,8 @@ def whole(installation: Installation) -> Iterator[Cluster]:
     client = Client(read_kubeconfig(kubernetes.plane.admin_kubeconfig))
     cluster = Cluster(client, kubernetes.kubectl, kubernetes.machines)
     began = CLOCK.now()
-    cluster.apply(make_pool())
+    cluster.kubectl.run(*get_command(README, "kubectl label")[1:])
+    cluster.apply(get_manifest(README, "StoragePool"))
     cluster.wait(lambda: is_pool_ready(cluster), "the pool ready")
     Board("pool").add(Figure("storagepool-made-to-ready", CLOCK.now() - began, "s", Goal("<=", 20.0)))
     yield cluster

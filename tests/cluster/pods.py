@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from csi.claims import ANNOTATION
-from hack.helm.chart import NAMESPACE
 from hack.kubernetes.images import BUSYBOX
 from hack.kubernetes.kubectl import Kubectl
 from hack.lab.cluster import Cluster as Machines
@@ -119,15 +118,6 @@ def why_not_scheduled(cluster: Cluster, pod: str) -> str:
     return str(find_condition(cluster.get("pods", pod), "PodScheduled").get("message", ""))
 
 
-def make_pool(**spec: Any) -> Json:  # noqa: ANN401
-    return {
-        "apiVersion": "trilith.io/v1alpha1",
-        "kind": "StoragePool",
-        "metadata": {"name": POOL, "namespace": NAMESPACE},
-        "spec": {"replicas": 3, **spec},
-    }
-
-
 def make_pod(name: str, volume: Json, *, node: str = "", block: bool = False, **spec: Any) -> Json:  # noqa: ANN401
     """It does nothing but have the volume, at PATH or as DEVICE, where it is told to run or anywhere."""
     where = {"kubernetes.io/hostname": node} if node else {}
@@ -177,10 +167,10 @@ def claim_spec(storage_class: str, size: str) -> Json:
     }
 
 
-def make_set(name: str, volume: Json) -> Json:
+def make_set(name: str, volume: Json, *, block: bool = False) -> Json:
     """A StatefulSet of one pod, NAME-0."""
     labels = {"app": name}
-    pod = make_pod(name, volume)
+    pod = make_pod(name, volume, block=block)
     spec = {
         "selector": {"matchLabels": labels},
         "serviceName": name,
