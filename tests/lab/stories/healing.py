@@ -1,10 +1,13 @@
 """What stories of getting back to health share."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
-from replication.model import Volume
-from tests.lab.stand import Checked, Stand
+from replication.clock import SystemClock
+from replication.control.volumes import VolumeRequest
+from replication.model import MIB, ReplicaState, Volume
+from tests.lab.stand import PATIENCE, POOL, Checked, Stand, wait_for
 
 
 @contextlib.contextmanager
@@ -22,6 +25,56 @@ def write_elsewhere(checked: Checked, number: int) -> None:
     where = f"of={checked.device} bs=1M seek={16 + 8 * number} count=4"
     checked.machine.succeed(f"dd if=/dev/urandom {where} oflag=direct status=none")
     checked.wait_for_writes(100)
+
+
+def create_on(stand: Stand, name: str, nodes: tuple[str, ...], size_bytes: int = 64 * MIB) -> Volume:
+    """With its replicas there, in this order."""
+    request = VolumeRequest(name, size_bytes, POOL, len(nodes), preferred_nodes=nodes)
+    volume = stand.control.volumes.create(request)
+    assert {replica.node for replica in volume.replicas} == set(nodes)
+    return volume
+
+
+def take_disks(stand: Stand) -> None:
+    """As an administrator does after a disk was exchanged: the pool is made again, with the same words."""
+    pool = stand.control.pools.get(POOL)
+    stand.control.pools.create(POOL, pool.nodes, pool.replica_count, pool.disks)
+
+
+def wait_until_on(stand: Stand, volume: Volume, nodes: set[str], timeout: float = PATIENCE) -> float:
+    """Until the record has replicas on these and nowhere else, all in sync; the seconds that it took."""
+    begun = SystemClock().now()
+
+    def moved() -> bool:
+        replicas = stand.control.volumes.get(volume.id).replicas
+        return {r.node for r in replicas} == nodes and {r.state for r in replicas} == {ReplicaState.IN_SYNC}
+
+    wait_for(moved, f"{volume.name} to be on {sorted(nodes)}", timeout)
+    return SystemClock().now() - begun
+
+
+def list_in_sync(stand: Stand, volume: Volume) -> set[str]:
+    """Their ids."""
+    replicas = stand.control.volumes.get(volume.id).replicas
+    return {replica.id for replica in replicas if replica.state is ReplicaState.IN_SYNC}
+
+
+@contextlib.contextmanager
+def counting(stand: Stand, volume: Volume) -> Iterator[list[int]]:
+    """How many replicas were in sync, looked at many times a second."""
+    counts, stop = [len(list_in_sync(stand, volume))], threading.Event()
+
+    def count() -> None:
+        while not stop.wait(0.05):
+            counts.append(len(list_in_sync(stand, volume)))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        stop.set()
+        thread.join()
 
 
 def place_of(volume: Volume, node: str) -> str:
