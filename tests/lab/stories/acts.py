@@ -13,7 +13,7 @@ def move(stand: Stand, volume: Volume, lost: Checked, node: str) -> Verdict:
     return lost.collector.judge(dump(stand.machine(node), device))
 
 
-def cut_all_power(stand: Stand, volume: Volume, node: str) -> None:
+def cut_all_power(stand: Stand, volume: Volume, node: str, *, stays_off: str = "") -> None:
     """All machines at once; until they and their agents run, and the volume is attached to `node` again."""
     old_epoch = stand.control.volumes.get(volume.id).epoch
 
@@ -23,8 +23,14 @@ def cut_all_power(stand: Stand, volume: Volume, node: str) -> None:
 
     for machine in stand.cluster.machines:
         machine.crash()
-    stand.cluster.restore()
-    stand.restore()
+    back = [machine for machine in stand.cluster.machines if machine.name != stays_off]
+    for machine in back:
+        machine.power_on()
+    for machine in back:
+        machine.wait_ready()
+        stand.site.start_agent(machine)
+    for machine in back:
+        stand.site.wait_for_agent(machine)
     wait_for(is_back, "the volume to be attached again")
 
 

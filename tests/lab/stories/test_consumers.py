@@ -104,6 +104,29 @@ def test_all_machines_lose_power_at_once(stand: Stand, times: int) -> None:
 
 
 @pytest.mark.long
+def test_all_machines_lose_power_and_two_of_three_are_back(stand: Stand) -> None:
+    """They wait for the third for a while, which may know better; then the volume is used without it."""
+    volume = stand.create("dark")
+    m3 = stand.machine("m3")
+    with stand.writing(volume, "m1") as before:
+        before.wait_for_writes(500)
+        cut_all_power(stand, volume, "m1", stays_off="m3")
+        outage = before.collector.stall()
+        assert before.collector.errors() == []
+        found = before.collector.judge(dump(stand.machine("m1"), before.device))
+    with stand.writing(volume, "m1") as checked:
+        stand.wait_for_state(volume, "m2", ReplicaState.IN_SYNC, PATIENCE)
+        assert stand.state(volume, "m3") is ReplicaState.STALE
+        stand.revive(m3)
+        redundant = stand.wait_until_redundant(volume)
+        checked.wait_for_writes(100)
+        stall, after = checked.collector.stall(), checked.finish()
+    tell("all-power-cut-two-back", found, outage, redundant)
+    tell("all-power-cut-two-back-next", after, stall, redundant)
+    end(stand, volume, found, after)
+
+
+@pytest.mark.long
 def test_the_clock_of_a_node_jumps_by_an_hour(stand: Stand) -> None:
     """The consumer's forwards and back, a replica's too: it is not noticed, and a loss is handled as ever."""
     volume = stand.create("hour")

@@ -1,4 +1,4 @@
-"""Power fails, and the disks forget what was not flushed.
+"""Power fails, and the disks forget what was not flushed; or they have no cache, and are known for it.
 
 Writers that never sync leave most in the caches: a sync of one has all members flushed, for everybody. What
 is left out of a disk when its machine is back is looked at before its agent runs.
@@ -15,8 +15,10 @@ from tests.lab.stories.acts import cut_all_power, find_array, kill_agent, move
 from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3, volatile=True)]
+WITHOUT_CACHE = pytest.mark.cluster(nodes=3, volatile=False)
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 SIZE_BYTES = 64 * MIB
+MARKED_BYTES = 16 * MIB  # at most: the checker's writers go round in two
 
 
 def test_a_replica_forgets_what_the_bitmap_marks(stand: Stand) -> None:
@@ -45,8 +47,9 @@ def test_a_replica_forgets_what_the_bitmap_marks(stand: Stand) -> None:
 
 
 @pytest.mark.long
-def test_a_consumer_forgets_and_the_volume_has_moved(stand: Stand) -> None:
-    """What it had acknowledged without a flush is on the next one; its own disk is copied in full."""
+@pytest.mark.parametrize("volatile", [True, pytest.param(False, marks=WITHOUT_CACHE)])
+def test_a_consumer_forgets_and_the_volume_has_moved(stand: Stand, volatile: bool) -> None:
+    """What it had acknowledged without a flush is on the next one; its own disk is known for its cache."""
     volume = stand.create("moved", SIZE_BYTES)
     m1 = stand.machine("m1")
     with stand.writing(volume, "m1", PLAIN) as lost:
@@ -56,17 +59,15 @@ def test_a_consumer_forgets_and_the_volume_has_moved(stand: Stand) -> None:
     with stand.writing(volume, "m2") as checked:
         m1.start()
         copied, redundant = bring_back(stand, volume, checked, "m1")
-        assert copied == SIZE_BYTES
+        assert (copied == SIZE_BYTES) if volatile else (0 < copied <= MARKED_BYTES)
         stall, after = checked.collector.stall(), checked.finish()
-    tell("volatile-consumer-power-cut", before, moved_after, redundant)
-    tell("volatile-consumer-power-cut-next", after, stall, redundant)
+    tell(f"{name_disks(volatile)}-consumer-power-cut", before, moved_after, redundant)
+    tell(f"{name_disks(volatile)}-consumer-power-cut-next", after, stall, redundant)
     end(stand, volume, before, after)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "volatile", [True, pytest.param(False, marks=pytest.mark.cluster(nodes=3, volatile=False))]
-)
+@pytest.mark.parametrize("volatile", [True, pytest.param(False, marks=WITHOUT_CACHE)])
 def test_a_replica_that_nobody_knows_to_be_flushed(stand: Stand, volatile: bool) -> None:
     """Lost while the consumer's agent is away, it may have forgotten anything, if it can forget at all."""
     volume = stand.create("unflushed", SIZE_BYTES)
@@ -85,7 +86,7 @@ def test_a_replica_that_nobody_knows_to_be_flushed(stand: Stand, volatile: bool)
         copied, redundant = bring_back(stand, volume, checked, "m3")
         assert (copied == SIZE_BYTES) is volatile
         verdict = checked.finish()
-    tell(f"{'volatile' if volatile else 'durable'}-replica-unflushed", verdict, stall, redundant)
+    tell(f"{name_disks(volatile)}-replica-unflushed", verdict, stall, redundant)
     end(stand, volume, verdict)
 
 
@@ -110,6 +111,42 @@ def test_all_machines_lose_power_and_forget(stand: Stand, times: int) -> None:
         assert verdict.checked > 100
         assert dump(stand.machine("m1"), checked.device) == found, "what was read once stays"
     end(stand, volume)
+
+
+@pytest.mark.parametrize(
+    "times", [pytest.param(1, marks=pytest.mark.more), pytest.param(3, marks=pytest.mark.long)]
+)
+@WITHOUT_CACHE
+def test_all_machines_lose_power_and_what_is_marked_is_copied(stand: Stand, times: int) -> None:
+    """Without caches every acknowledged write is there, and the others are made equal by their bitmaps."""
+    volume = stand.create("dark", SIZE_BYTES)
+    for _ in range(times):
+        with stand.writing(volume, "m1") as checked:
+            checked.wait_for_writes(500)
+            earlier = list_copies(stand, volume)
+            cut_all_power(stand, volume, "m1")
+            found = dump(stand.machine("m1"), checked.device)
+            redundant, stall = stand.wait_until_redundant(volume), checked.collector.stall()
+            assert checked.collector.errors() == []
+            verdict = checked.collector.judge(found)
+        copies = list_copies(stand, volume)[len(earlier) :]
+        copied = find_array(stand, volume, "m1").recovery_total_bytes
+        print(f"{copies}, the last one {copied / MIB:g} of {SIZE_BYTES / MIB:g} MiB")
+        tell("durable-all-power-cut", verdict, stall, redundant)
+        assert verdict.lost == ()
+        assert copies == [CopyMode.BITMAP] * 2
+        assert 0 < copied <= MARKED_BYTES
+    end(stand, volume)
+
+
+def list_copies(stand: Stand, volume: Volume) -> list[str]:
+    """How each replica that was brought back was copied, the oldest first."""
+    events = stand.control.events.list(volume.id, 1000)[::-1]
+    return [event.message.split()[-1] for event in events if event.kind == "rebuild"]
+
+
+def name_disks(volatile: bool) -> str:
+    return "volatile" if volatile else "durable"
 
 
 def wait_until_stale(stand: Stand, volume: Volume, node: str) -> Replica:
