@@ -1,4 +1,4 @@
-"""Replicas that lie on several disks of their node, in use and through a power cut."""
+"""Nodes with several disks: replicas that lie on several of them, and a disk that is emptied."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,17 @@ import pytest
 
 from replication.control.volumes import VolumeRequest
 from replication.model import MIB, Volume
-from tests.lab.stand import Stand
+from tests.lab.stand import PATIENCE, Stand, wait_for
+from tests.lab.stories.healing import counting, wait_until_on
+from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3, disks=3, disk_size_bytes=256 * MIB)]
 
 NAME = "several"
 DISKS = (1, 2)
-SIZE, LARGER = 300 * MIB, 340 * MIB
+SIZE, LARGER, SMALL = 300 * MIB, 340 * MIB, 64 * MIB
+MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
+LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 
 
 @pytest.fixture(
@@ -22,27 +26,68 @@ SIZE, LARGER = 300 * MIB, 340 * MIB
     ]
 )
 def volume(request: pytest.FixtureRequest, stand: Stand) -> Iterator[Volume]:
-    """In a pool of its own, of two disks on each node, on neither of which it fits."""
+    """In a pool of its own, on neither of whose disks it fits."""
+    make_pool(stand, striped=request.param)
+    yield stand.control.volumes.create(VolumeRequest(NAME, SIZE, NAME))
+    stand.control.pools.delete(NAME)
+
+
+def make_pool(stand: Stand, *, striped: bool = False) -> None:
+    """Of two disks on each node."""
     machines = stand.cluster.machines
     disks = tuple((machine.name, machine.disk_path(disk)) for machine in machines for disk in DISKS)
     names = tuple(machine.name for machine in machines)
-    stand.control.pools.create(NAME, names, 3, disks, striped=request.param)
-    made = stand.control.volumes.create(VolumeRequest(NAME, SIZE, NAME))
-    yield made
-    stand.remove(made)
-    stand.control.pools.delete(NAME)
+    stand.control.pools.create(NAME, names, 3, disks, striped=striped)
 
 
 def test_nothing_is_lost_with_replicas_of_several_disks(stand: Stand, volume: Volume) -> None:
     assert [len(replica.groups) for replica in volume.replicas] == [2, 2, 2]
     machine = stand.machine("m2")
     with stand.writing(volume, "m1") as checked:
+        checked.collector.restart_stall_watch()
         machine.crash()
         checked.wait_for_writes(200)
         stand.revive(machine)
-        stand.wait_until_redundant(volume)
+        redundant = stand.wait_until_redundant(volume)
         stand.control.volumes.expand(volume.id, LARGER)
         checked.wait_for_writes(200)
-        assert checked.finish().lost == ()
-    stand.control.volumes.detach(volume.id)
-    stand.assert_replicas_equal(volume)
+        stall, verdict = checked.collector.stall(), checked.finish()
+    striped = "striped" if volume.replicas[0].striped else "one-after-the-other"
+    tell(f"several-disks-{striped}", verdict, stall, redundant)
+    assert stall < LOSS_STALL
+    end(stand, volume, verdict)
+
+
+@pytest.mark.parametrize(
+    "node", [pytest.param("m3", marks=pytest.mark.more), pytest.param("m1", marks=pytest.mark.long)]
+)
+def test_a_disk_is_drained_under_load(stand: Stand, node: str) -> None:
+    """A replica's, or the consumer's own: what is there moves to the node's other disk."""
+    make_pool(stand)
+    volume = stand.control.volumes.create(VolumeRequest(NAME, SMALL, NAME))
+    disk = find_disk(stand, volume, node)
+    with stand.writing(volume, "m1") as checked:
+        quiet = checked.measure(lambda: None)
+        checked.collector.restart_stall_watch()
+        with counting(stand, volume) as counts:
+            stand.site.run_cli("disk", "drain", node, disk, "--no-wait")
+            wait_for(lambda: find_disk(stand, volume, node) != disk, "the replica to leave", PATIENCE)
+            took = wait_until_on(stand, volume, {"m1", "m2", "m3"})
+        stall = checked.collector.stall()
+        assert min(counts) >= 3
+        assert stand.site.run_cli("disk", "drain", node, disk).endswith(": 0 replicas left\n")
+        checked.wait_for_writes(100)
+        verdict = checked.finish()
+    stand.site.run_cli("disk", "uncordon", node, disk)
+    tell(f"disk-drained-{node}", verdict, stall, took)
+    assert stall <= quiet + MOST_MORE
+    end(stand, stand.control.volumes.get(volume.id), verdict)
+    stand.control.pools.delete(NAME)
+
+
+def find_disk(stand: Stand, volume: Volume, node: str) -> str:
+    """The path of the disk that has the first of the node's replicas, by the record."""
+    replicas = stand.control.volumes.get(volume.id).replicas
+    group = next(replica.volume_group for replica in replicas if replica.node == node)
+    groups = stand.control.nodes.facts(node).volume_groups
+    return next(found.disk for found in groups if found.name == group)
