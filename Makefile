@@ -88,12 +88,11 @@ test-long: setup e2e-long ## all tests that are not in every run (root, Go)
 
 .PHONY: stories
 stories: setup ## the failure stories on real kernels, and the table of what they cost (root)
-	$(call timed,stories,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=0 --durations-min=5 \
-		-k "not killed_anywhere" $(STORIES))
+	$(call timed,stories,$(PYTHON) -m pytest -v --timeout=900 -m "lab and not long" --durations=0 --durations-min=5 $(STORIES))
 
 .PHONY: stories-long
 stories-long: setup ## the slow ones and those with more machines (root)
-	$(call timed,long stories,$(PYTHON) -m pytest -v --timeout=3600 -m long --durations=0 --durations-min=5 $(STORIES))
+	$(call timed,long stories,$(PYTHON) -m pytest -v --timeout=3600 -m "lab and long" --durations=0 --durations-min=5 $(STORIES))
 
 .PHONY: soak
 soak: setup ## random faults for MINUTES=1 on NODES=3 under checked writes, the same ones again with SEED= (root)

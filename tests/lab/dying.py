@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from replication.clock import SystemClock
 from replication.control.control import Control, build_control
+from replication.control.cordons import list_inside
 from replication.control.reconciler import Reconciler
 from replication.control.store.sqlite import SqliteStore
 from replication.control.volumes import VolumeRequest
@@ -68,7 +69,7 @@ def _connect(identity: Identity, node: Node) -> NodeApi:
 
 
 def operate(control: Control, operation: str, words: list[str]) -> None:
-    """As the command line and CSI do; `repair` is a pass of `trilith control run`."""
+    """As the command line and CSI do; `repair` is a pass of `trilith control run`, `replace` many."""
     volumes = control.volumes
     if operation == "create":
         volumes.create(VolumeRequest(words[0], int(words[1]), words[2]))
@@ -82,8 +83,19 @@ def operate(control: Control, operation: str, words: list[str]) -> None:
         volumes.delete(words[0])
     elif operation == "repair":
         Reconciler(control, SystemClock()).run_once()
+    elif operation == "replace":
+        replace(control, words[0])
     else:
         raise ValueError(operation)
+
+
+def replace(control: Control, volume_id: str) -> None:
+    """Until nothing of the volume is left where it is to be emptied; reports are asked for, not heard."""
+    reconciler = Reconciler(control, SystemClock())
+    while any(list_inside(control.volumes.get(volume_id), each) for each in control.store.list_cordons()):
+        reconciler.run_once()
+        consumer = str(control.volumes.get(volume_id).consumer)
+        reconciler.handle(consumer, control.volumes.find_scrub(volume_id))
 
 
 def main() -> None:
