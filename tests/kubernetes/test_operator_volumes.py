@@ -71,6 +71,49 @@ def test_a_volume_tells_which_replica_is_missing_and_what_becomes_of_it(
         assert (after["epoch"], after["name"]) == (record["epoch"], "data")
 
 
+def test_a_volume_that_is_deleted_by_hand_is_used_until_its_replicas_are_removed(
+    plane: ControlPlane, admin: Client, tmp_path: Path
+) -> None:
+    fakes = FakeCluster(["a", "b", "c"])
+    with running(plane, fakes, tmp_path / "1.sock") as replica:
+        fakes.add_to(replica.control)
+        volumes = replica.control.volumes
+        made = volumes.create(VolumeRequest("data", GIB, "nvme"))
+        admin.delete(f"{VOLUMES}/{made.id}")
+        volumes.attach(made.id, "a")
+        volumes.detach(made.id)
+        assert "deletionTimestamp" in admin.get(f"{VOLUMES}/{made.id}")["metadata"]
+        assert replicas_on(fakes) == {name: [made.id] for name in "abc"}
+        volumes.delete(made.id)
+        assert replicas_on(fakes) == {}
+        assert admin.get(VOLUMES)["items"] == []
+
+
+def test_without_its_finalizer_a_record_is_given_up_and_what_was_attached_is_left_to_people(
+    plane: ControlPlane, admin: Client, tmp_path: Path
+) -> None:
+    """The documented way out."""
+    fakes = FakeCluster(["a", "b", "c"])
+    with running(plane, fakes, tmp_path / "1.sock") as replica:
+        fakes.add_to(replica.control)
+        volumes = replica.control.volumes
+        unused, used = (volumes.create(VolumeRequest(name, GIB, "nvme")) for name in ("unused", "used"))
+        volumes.attach(used.id, "a")
+        volumes.detach(used.id)
+        for each in (unused, used):
+            admin.delete(f"{VOLUMES}/{each.id}")
+            admin.patch(f"{VOLUMES}/{each.id}", [{"op": "remove", "path": "/metadata/finalizers"}])
+        assert admin.get(VOLUMES)["items"] == []
+        wait_for(lambda: replicas_on(fakes), {name: [used.id] for name in "abc"})
+        listed = replica.control.doctor.examine().findings
+        assert {each.node for each in listed if each.problem == "no record knows its volume"} == set("abc")
+
+
+def replicas_on(fakes: FakeCluster) -> dict[str, list[str]]:
+    """By node, of which volumes."""
+    return {name: sorted(v for v, _ in node.replicas) for name, node in fakes.nodes.items() if node.replicas}
+
+
 @pytest.fixture
 def statuses(plane: ControlPlane, store: KubernetesStore) -> Iterator[Statuses]:
     """That are written; by way of `store` there are volumes v0 to v2."""
