@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hack.checker.collector import Collector
-from hack.lab.checking import Load
+from hack.checker.collector import Collector, Verdict
+from hack.lab.checking import Load, dump
 from hack.lab.network import HOST_ADDRESS
 from replication.kernel.md_state import device_of
 from tests.cluster.pods import Cluster, is_so
@@ -18,14 +18,19 @@ kernel, on the only processor of each machine, would leave little to anybody."""
 
 
 @contextmanager
-def writing(cluster: Cluster, pod: str) -> Iterator[Checked]:
-    """To the block volume that a pod which is ready has as its own."""
+def writing(cluster: Cluster, pod: str, claim: str = "") -> Iterator[Checked]:
+    """To the block volume that a pod which is ready has as its own, or by the claim that it names."""
     node = cluster.get("pods", pod)["spec"]["nodeName"]
-    volume = find_volume_id(cluster, f"{pod}-data")
+    volume = find_volume_id(cluster, claim or f"{pod}-data")
     with Collector(HOST_ADDRESS) as collector:
         checked = Checked(cluster.machines[node], device_of(volume), collector, load=LOAD)
         checked.wait_for_writes(FIRST_WRITES)
         yield checked
+
+
+def read_again(cluster: Cluster, checked: Checked, node: str) -> Verdict:
+    """Where the volume is now, after the writers have ended."""
+    return checked.collector.judge(dump(cluster.machines[node], checked.device, writers=LOAD.writers))
 
 
 def find_volume_id(cluster: Cluster, claim: str) -> str:
