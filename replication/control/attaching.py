@@ -7,6 +7,7 @@ from functools import partial
 from replication.control import insync
 from replication.control.executor import PREPARE, Executor
 from replication.control.first_look import FirstLook
+from replication.control.lifecycle import has_booted
 from replication.control.records import Records
 from replication.control.starting import Start, are_enough, choose_start, order_members
 from replication.errors import AlreadyExists, TrilithError, Unavailable, Unsupported
@@ -100,10 +101,7 @@ class Attaching:
                 self._records.tell(volume, "not-bounded", str(error))
 
     def _find_boot(self, volume: Volume, prepared: Mapping[str, Prepared]) -> str:
-        """The consumer's. Its own replica's answer has it; else it is asked.
-
-        Without it the volume is only not attached by itself again when its consumer comes back.
-        """
+        """The consumer's. Its own replica's answer has it; else it is asked."""
         own = [r.id for r in volume.replicas if r.node == volume.consumer and r.id in prepared]
         if own:
             return prepared[own[0]].boot_id
@@ -115,6 +113,17 @@ class Attaching:
     def read_boot(self, volume: Volume) -> str:
         """The boot that its consumer is in now."""
         return self._executor.boot_of_consumer(volume)
+
+    def has_lost_array(self, volume: Volume) -> bool:
+        """To a boot, or to a detachment done late, after it was refused and taken back.
+
+        FailedPrecondition when it is there and in use, and its agent only cannot look at it.
+        """
+        if not has_booted(volume, self.read_boot(volume)):
+            if self.find_report(volume) is not None:
+                return False
+            self._executor.detach(volume)
+        return True
 
     def _tell_left_out(self, volume: Volume, start: Start) -> None:
         for replica_id, why in start.reasons.items():

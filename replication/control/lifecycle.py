@@ -139,10 +139,14 @@ def undo_expand(volume: Volume) -> Volume:
     return replace(volume, phase=Phase.READY, target_size_bytes=0)
 
 
+def is_in_use(volume: Volume) -> bool:
+    """Whether somebody counts on an array of it."""
+    return volume.attachment is Attachment.ATTACHED and not volume.upkeep
+
+
 def has_booted(volume: Volume, boot_id: str) -> bool:
     """Whether its user's node, now in `boot_id`, has lost the array to a boot. A node that boots has none."""
-    attached = volume.attachment is Attachment.ATTACHED and not volume.upkeep
-    return attached and volume.consumer_boot not in {"", boot_id}
+    return is_in_use(volume) and volume.consumer_boot not in {"", boot_id}
 
 
 def choose_step(volume: Volume) -> Step:

@@ -1,14 +1,15 @@
-"""Volumes of a node that lost power and came back: attached to it again, since nobody else will ask.
+"""Volumes whose consumer has lost their array, to a boot as a rule: attached to it again, unasked.
 
 To an orchestrator the volume has been attached all the time: after the boot it stages it, and expects a
-device. Nobody is in a hurry yet, so that other replicas are waited for: one whose node did not lose power
-may hold writes that this node's disk has forgotten, and whoever does not answer does not start.
+device. A call to detach it that is done late, when the volume was found in use and kept, takes the array too.
+Nobody is in a hurry yet, so that other replicas are waited for: one whose node did not lose power may hold
+writes that this node's disk has forgotten, and whoever does not answer does not start.
 """
 
 from functools import partial
 
 from replication.control.insync import in_sync
-from replication.control.lifecycle import has_booted
+from replication.control.lifecycle import is_in_use
 from replication.control.repair import Plan
 from replication.control.survey import Survey
 from replication.control.volumes import Volumes
@@ -25,18 +26,18 @@ class Returns:
         self._since: dict[str, float] = {}
 
     def plan(self, survey: Survey) -> Plan:
-        booted = [volume for volume in survey.volumes.values() if _is_back(volume, survey)]
-        self._since = {volume.id: self._since.get(volume.id, survey.time) for volume in booted}
+        bereft = [volume for volume in survey.volumes.values() if _lacks_array(volume, survey)]
+        self._since = {volume.id: self._since.get(volume.id, survey.time) for volume in bereft}
         return {
             ("reattach", volume.id): partial(self._volumes.reattach, volume.id)
-            for volume in booted
+            for volume in bereft
             if survey.time - self._since[volume.id] >= PATIENCE or _all_answer(volume, survey)
         }
 
 
-def _is_back(volume: Volume, survey: Survey) -> bool:
+def _lacks_array(volume: Volume, survey: Survey) -> bool:
     facts = survey.facts.get(volume.consumer or "")
-    return facts is not None and has_booted(volume, facts.boot_id)
+    return facts is not None and is_in_use(volume) and all(a.volume_id != volume.id for a in facts.arrays)
 
 
 def _all_answer(volume: Volume, survey: Survey) -> bool:

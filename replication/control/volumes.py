@@ -7,7 +7,7 @@ from replication.control.attaching import Attaching
 from replication.control.detaching import Detaching
 from replication.control.insync import get_replica, in_sync, recover
 from replication.control.interrupted import Interrupted
-from replication.control.lifecycle import VolumeRequest, check_request, check_same, has_booted
+from replication.control.lifecycle import VolumeRequest, check_request, check_same, is_in_use
 from replication.control.provisioning import Provisioning, new_volume_id
 from replication.control.records import TURN_SECONDS, Records
 from replication.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound
@@ -62,11 +62,11 @@ class Volumes:
             return self._attaching.attach(volume_id, node, readonly=readonly)
 
     def reattach(self, volume_id: str) -> None:
-        """To its consumer, if that has booted: nobody asks for it after a power cut."""
+        """To its consumer, if that has lost its array: nobody asks for it after a power cut."""
         with self._records.lock(volume_id, "reattach", timeout=TURN_SECONDS):
             volume = self.get(volume_id)
-            if volume.consumer is not None and has_booted(volume, self._attaching.read_boot(volume)):
-                self._attaching.attach(volume_id, volume.consumer, readonly=volume.readonly)
+            if is_in_use(volume) and self._attaching.has_lost_array(volume):
+                self._attaching.attach(volume_id, str(volume.consumer), readonly=volume.readonly)
 
     def detach(self, volume_id: str, node: str | None = None, *, silent: bool = False) -> None:
         """From `node`, or from wherever it is. Nothing to do when unknown or attached elsewhere.

@@ -59,24 +59,17 @@ class Weather(Storm):
         return f"{record.name} {where}: {replicas}; arrays: {arrays}; {failed}"
 
     def _help_out(self) -> None:
-        """What a person has to do, or whoever uses the volume.
+        """What a person has to do, or whoever uses the volume, and nothing else: the product does the rest.
 
         Restart a consumer whose last replica in sync has booted under it: the export of before is gone with
         the boot, no other is made for an array that runs, and the array cannot be ended while a write waits
-        in it. And attach again what a consumer has lost to a boot, where it was not known in which boot it
-        was.
+        in it.
         """
         for volume_id in self._ids:
             for array in self._machines.plant(volume_id).arrays:
-                plant = self._machines.plant(volume_id)
-                if not kernel.reached(plant, array, kernel.serving(array)):
+                if kernel.is_booted_away(self._machines.plant(volume_id), array):
                     self.helped += 1
                     self._restart(self._cluster.sim[NODES[array.node]])
-        for volume_id in self._ids:
-            record = self._store.get_volume(volume_id).volume
-            if record.consumer is not None and not self._machines.plant(volume_id).arrays:
-                self.helped += 1
-                self._processes[0].control.volumes.attach(volume_id, record.consumer)
 
     def _restart(self, node: SimNode) -> None:
         self._machines.everywhere(lambda plant: outside.power_off(plant, node.number))

@@ -1,17 +1,20 @@
 """A consumer that lost power comes back: its volumes are attached to it again, and to nobody else."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from replication.clock import SystemClock
+from replication.control.control import build_control
 from replication.control.lifecycle import has_booted
 from replication.control.reconciler import Reconciler
 from replication.control.returning import PATIENCE, Returns
+from replication.control.store.memory import MemoryStore
 from replication.control.survey import take_survey
 from replication.control.volumes import VolumeRequest
-from replication.errors import Conflict
-from replication.model import GIB, Attachment
+from replication.errors import Conflict, FailedPrecondition
+from replication.model import GIB, Attachment, NodeFacts
+from tests.fakes.node import FakeCluster, FakeNode
 from tests.unit.control.records import volume
 from tests.unit.control.test_volumes import make
 
@@ -46,6 +49,42 @@ def test_a_volume_is_attached_again_after_its_consumer_has_booted(readonly: bool
     assert (record.attachment, record.consumer, record.epoch) == (Attachment.ATTACHED, "d", 2)
     assert (array.spec.epoch, array.spec.readonly) == (2, readonly)
     assert not has_booted(record, cluster.node("d").boot_id)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["its boot is known", "its boot is not known"])
+def test_a_volume_is_attached_again_when_its_array_is_gone_without_a_boot(known: bool) -> None:
+    cluster, control = make(["a", "b", "c", "d"])
+    made = control.volumes.create(VolumeRequest("data", GIB, "nvme", preferred_nodes=("a", "b", "c")))
+    control.volumes.attach(made.id, "d")
+    boot = cluster.node("d").boot_id if known else ""
+    control.records.change(made.id, lambda v: replace(v, consumer_boot=boot))
+    cluster.node("d").detach(made.id, 1)
+    Reconciler(control, SystemClock()).run_once()
+    record, array = control.volumes.get(made.id), cluster.node("d").arrays[made.id]
+    assert (record.attachment, record.epoch, array.spec.epoch) == (Attachment.ATTACHED, 2, 2)
+    assert array.spec.resync
+
+
+@dataclass(kw_only=True)
+class BlindNode(FakeNode):
+    """Its agent cannot look at its arrays, and so reports none."""
+
+    def describe(self, only: str | None = None) -> NodeFacts:
+        return replace(super().describe(only), arrays=())
+
+
+def test_an_array_that_is_in_use_and_only_not_reported_is_left_alone() -> None:
+    cluster = FakeCluster(["a", "b", "c"])
+    cluster.nodes["a"] = BlindNode(name="a", cluster=cluster)
+    control = build_control(MemoryStore(), cluster.connect, SystemClock())
+    cluster.add_to(control)
+    made = control.volumes.create(VolumeRequest("data", GIB, "nvme"))
+    control.volumes.attach(made.id, "a")
+    cluster.node("a").arrays[made.id].in_use = True
+    with pytest.raises(FailedPrecondition, match="in use"):
+        control.volumes.reattach(made.id)
+    Reconciler(control, SystemClock()).run_once()
+    assert cluster.node("a").arrays[made.id].spec.epoch == control.volumes.get(made.id).epoch == 1
 
 
 def test_replicas_that_may_hold_more_are_waited_for_but_not_for_ever() -> None:
