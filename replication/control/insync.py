@@ -5,8 +5,7 @@ An acknowledged write is on every replica that the record calls in sync. What ke
 * I1  A write acknowledged in epoch e is on every replica in sync in the record of epoch e, and stays on every
       replica that a later record calls in sync.
 * I2  A write of an epoch older than the record's takes no effect, and is not acknowledged unless it took
-effect
-      before, once the newer epoch has a writable array: the record is not changed for an older epoch
+      effect before, once the newer epoch has a writable array: the record is not changed for an older epoch
       (StaleEpoch), and one fenced replica of it suffices.
 * I3  A replica goes rebuilding → in sync only when a recovery has ended under the current epoch.
 * I4  The in-sync set is never empty, from the moment that the volume is ready.

@@ -1,4 +1,12 @@
-"""Making, growing and deleting a volume: what the record says first, and what is to be done next. Pure."""
+"""Making, growing and deleting a volume: what the record says first, and what is to be done next. Pure.
+
+What it has to keep of I1 to I4 (insync.py):
+
+* I1  Replicas are in sync from the start only because all of them were made of zeroes, and nobody could write
+      before. Growing changes nobody's state: the volume has the new size when its replicas and its array do.
+* I2  A volume is deleted only when nobody may write to it.
+* I4  A volume is ready when all of its replicas are in sync, and growing takes none of them away.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace

@@ -3,6 +3,12 @@
 A volume wants as many replicas that *stay* as it was made with: that are neither away for too long nor
 leaving. While it has fewer, one is added; once enough of them are in sync, what they replace is given up. So
 redundancy is never lowered on the way, and a replica that returns before its replacement is used again.
+
+What it has to keep of I1 to I4 (insync.py):
+
+* I1  A replica is retired only while more are in sync than are wanted, and forgotten only when it is stale.
+* I3  What is added or made anew is stale: it comes into sync by a copy alone (rebuild.py).
+* I4  As many stay in sync as there were, up to those that are wanted.
 """
 
 from collections.abc import Collection, Mapping

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from replication.control import lifecycle
+from replication.control import insync, lifecycle
 from replication.control.lifecycle import Step, VolumeRequest
 from replication.control.placement import Place
 from replication.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidRequest, OutOfRange
@@ -65,6 +65,32 @@ def test_a_volume_never_shrinks_and_grows_as_far_as_its_bitmap() -> None:
         lifecycle.begin_expand(volume(), 1 << 50)
     with pytest.raises(FailedPrecondition):
         lifecycle.begin_expand(detached(phase=Phase.DELETING), 2 * GIB)
+
+
+def test_every_step_of_a_life_leaves_a_sound_record() -> None:
+    ready = lifecycle.finish_create(made())
+    growing = lifecycle.begin_expand(ready, 2 * GIB)
+    more = lifecycle.begin_expand(growing, 3 * GIB)
+    partly = lifecycle.finish_expand(more, 2 * GIB)
+    steps = (
+        made(),
+        ready,
+        growing,
+        more,
+        partly,
+        lifecycle.finish_expand(partly, 3 * GIB),
+        lifecycle.undo_expand(growing),
+        lifecycle.begin_delete(ready),
+    )
+    assert [insync.check(record) for record in steps] == [()] * len(steps)
+
+
+@pytest.mark.parametrize("states", ["iii", "iis", "ir", "i"])
+def test_growth_changes_the_state_of_no_replica(states: str) -> None:
+    record = volume(states)
+    growing = lifecycle.begin_expand(record, 2 * GIB)
+    ends = (lifecycle.finish_expand(growing, 2 * GIB), lifecycle.undo_expand(growing))
+    assert all(each.replicas == record.replicas and not insync.check(each) for each in (growing, *ends))
 
 
 def test_growth_that_cannot_be_had_is_forgotten() -> None:
