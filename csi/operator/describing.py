@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from csi.health import merge
 from csi.operator.conditions import READY, Condition, to_time
 from replication.control.health import judge
+from replication.control.rebuild import is_complete
 from replication.control.redundancy import Rebuild, count_in_sync, find_rebuild, find_report, is_redundant
 from replication.control.settings import Policy
 from replication.errors import TrilithError
@@ -127,12 +128,12 @@ def _list_doings(volume: Volume, look: Look, rebuild: Rebuild | None) -> Iterabl
     if volume.phase in {Phase.CREATING, Phase.DELETING}:
         return
     for replica in volume.replicas:
-        what = _find_doing(replica, look, rebuild)
+        what = _find_doing(volume, replica, look, rebuild)
         if what:
             yield f"replica {replica.id} on node {replica.node} {what}"
 
 
-def _find_doing(replica: Replica, look: Look, rebuild: Rebuild | None) -> str:
+def _find_doing(volume: Volume, replica: Replica, look: Look, rebuild: Rebuild | None) -> str:
     """What becomes of one replica."""
     if rebuild is not None and replica.id in rebuild.replicas:
         return f"gets what it lacks, {_round(rebuild)} % is copied"
@@ -140,6 +141,13 @@ def _find_doing(replica: Replica, look: Look, rebuild: Rebuild | None) -> str:
         return "gets what it lacks"
     if replica.state is ReplicaState.IN_SYNC:
         return "moves away, because its place is drained" if replica.leaving else ""
+    return _find_fate(volume, replica, look)
+
+
+def _find_fate(volume: Volume, replica: Replica, look: Look) -> str:
+    """What becomes of a stale one."""
+    if is_complete(volume):
+        return "is replaced, and removed when its node answers or leaves the cluster"
     if isinstance(look.facts.get(replica.node), NodeFacts):
         return "is to be brought back or replaced"
     return f"is brought back when its node answers, or replaced after {look.policy.replacement_delay:g} s"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from replication.control.rebuild import is_complete
 from replication.errors import TrilithError
 from replication.model import (
     Ailment,
@@ -33,7 +34,9 @@ def judge(volume: Volume, answers: Answers) -> tuple[Ailment, ...]:
 
 
 def _judge_replicas(volume: Volume) -> tuple[Ailment, ...]:
-    """What the record says: which are not in sync, and since when."""
+    """What the record says: which are not in sync, and since when; none where others took their place."""
+    if is_complete(volume):
+        return ()
     missing = [r for r in volume.replicas if r.state is not ReplicaState.IN_SYNC]
     kinds = {ReplicaState.STALE: "ReplicaStale", ReplicaState.REBUILDING: "ReplicaRebuilding"}
     return tuple(Ailment(AilmentKind.DEGRADED, kinds[r.state], _describe(r, r.state)) for r in missing)

@@ -85,14 +85,18 @@ def list_staying(volume: Volume) -> tuple[Replica, ...]:
     return tuple(r for r in volume.replicas if r.state is ReplicaState.IN_SYNC and not r.leaving)
 
 
+def is_complete(volume: Volume) -> bool:
+    """Whether as many stay in sync as are wanted: what is stale besides is left of a replacement."""
+    return len(list_staying(volume)) >= volume.replica_count
+
+
 def wants_rebuild(volume: Volume) -> tuple[Replica, ...]:
     """Stale replicas of a running array, none while another is being copied: one at a time per volume.
 
-    None either when there are enough without them: they are what is left of a replacement.
+    None either when there are enough without them.
     """
     running = volume.attachment is Attachment.ATTACHED and volume.phase in {Phase.READY, Phase.EXPANDING}
-    complete = len(list_staying(volume)) >= volume.replica_count
-    if not running or complete or is_rebuilding(volume):
+    if not running or is_complete(volume) or is_rebuilding(volume):
         return ()
     return tuple(r for r in volume.replicas if r.state is ReplicaState.STALE)
 

@@ -49,6 +49,11 @@ def test_what_the_record_lacks_is_told_with_node_and_time() -> None:
     assert (stale.reason, rebuilding.reason) == ("ReplicaStale", "ReplicaRebuilding")
 
 
+def test_what_is_left_of_a_replacement_is_no_ailment() -> None:
+    assert found(replace(volume("isi"), replica_count=2)) == []
+    assert found(replace(volume("isi"), replica_count=3)) == [(AilmentKind.DEGRADED, "ReplicaStale")]
+
+
 SILENT = Unavailable("no answer")
 
 

@@ -76,6 +76,16 @@ def test_a_stale_replica_whose_node_is_silent_says_since_when_and_what_will_be_d
     assert redundant.message == "replica r1 on node b is stale (its record is of 1970-01-01T00:01:00+00:00)"
 
 
+def test_a_replica_that_was_replaced_while_its_node_is_silent_degrades_nothing() -> None:
+    record = replace(volume("isi"), replica_count=2)
+    told = describe(record, look(record, silent="b"))
+    assert (told.status["health"], told.status["inSync"]) == ("Healthy", "2/2")
+    assert [each.met for each in told.conditions] == [True, True]
+    assert told.status["doing"] == (
+        "replica r1 on node b is replaced, and removed when its node answers or leaves the cluster"
+    )
+
+
 def test_a_copy_is_told_in_steps_of_ten_percent() -> None:
     record = volume("iri")
     first, second = (
