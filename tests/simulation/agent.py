@@ -1,8 +1,8 @@
 """The agent over the simulated kernel: its own pure parts, and the order of its steps.
 
 What the agent decides is asked of the product: `judge`, `is_dropped_by`, `bitmap_covers`, `choose_members`,
-the names of exports, the union of bitmaps. What it does to the kernel is done to a Plant instead. Acts raise
-what the real ones raise.
+`choose_slot`, the names of exports, the union of bitmaps. What it does to the kernel is done to a Plant
+instead. Acts raise what the real ones raise.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,10 @@ from typing import NamedTuple, TypeVar, cast
 
 from replication.agent import attachment, flush, judge, names, release
 from replication.agent.members import Joint, Remote
-from replication.errors import FailedPrecondition, NotFound, StaleEpoch, TimedOut, Unavailable
+from replication.agent.rejoin import choose_slot
+from replication.errors import FailedPrecondition, KernelError, NotFound, StaleEpoch, TimedOut, Unavailable
 from replication.kernel import bitmap
+from replication.kernel.md_state import ArrayState, MemberState
 from replication.model import ArrayReport, Confirmation, MemberHealth, MemberReport
 from tests.simulation import kernel
 from tests.simulation.kernel import Array, Link, Member, Plant
@@ -258,12 +260,28 @@ def rejoin(plant: Plant, node: int, epoch: int, replica: int, how: Return) -> Pl
     if not kernel.reaches(plant, array, replica, joined):
         raise Unavailable("the member is not reached")
     after = kernel.with_member(array, replica, joined)
-    slots = (*(i for i in array.slots if i != replica), replica)
+    slots = _choose_slots_with(_cleared(array), replica, plant.wanted)
     if how.every_bit or (not how.full and plant.disks[replica].bit):
         plant = _mark_all(plant, array)
         after = after._replace(bit=True)
     version = max(array.version, how.version)
     return kernel.with_array(plant, array, after._replace(slots=slots, version=version))
+
+
+def _choose_slots_with(slots: tuple[int, ...], replica: int, raid_disks: int) -> tuple[int, ...]:
+    slot = _choose_slot(slots, max(raid_disks, len(slots)))
+    padded = (*slots, kernel.FREE) if slot == len(slots) else slots
+    if padded[slot] != kernel.FREE:
+        raise KernelError("md does not put two members into one slot")
+    return (*padded[:slot], replica, *padded[slot + 1 :])
+
+
+@asked_once
+def _choose_slot(slots: tuple[int, ...], raid_disks: int) -> int:
+    taken = [n for n, replica in enumerate(slots) if replica != kernel.FREE]
+    members = tuple(MemberState(f"dm-{n}", frozenset(), n, 0, 0) for n in taken)
+    state = ArrayState(VOLUME, "active", raid_disks, 0, "idle", None, 0, None, 0, 0, 0, members)
+    return choose_slot(state)
 
 
 def _require_room(plant: Plant, array: Array, replica: int) -> None:
@@ -294,8 +312,15 @@ def restart(plant: Plant, array: Array) -> Plant:
 def tidy(plant: Plant, array: Array) -> Plant:
     """Dropped members leave the array."""
     kept = tuple(None if m is not None and m.released else m for m in array.members)
-    slots = tuple(i for i in array.slots if kept[i] is not None)
-    return kernel.with_array(plant, array, array._replace(members=kept, slots=slots))
+    return kernel.with_array(plant, array, array._replace(members=kept, slots=_cleared(array)))
+
+
+def _cleared(array: Array) -> tuple[int, ...]:
+    """Its slots without dropped members. Nothing is said of those above the last that is taken."""
+    taking = kernel.taking(array)
+    slots = tuple(i if i in taking else kernel.FREE for i in array.slots)
+    last = max(n for n, i in enumerate(slots) if i != kernel.FREE)
+    return slots[: last + 1]
 
 
 def detach(plant: Plant, node: int, epoch: int) -> Plant:

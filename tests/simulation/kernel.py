@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 NOTHING = 0  # what all disks hold in the beginning
+FREE = -1  # where a slot has no member
 
 
 class Ways(NamedTuple):
@@ -65,7 +66,7 @@ class Array(NamedTuple):
     epoch: int
     version: int  # of the newest record that its agent was told
     members: tuple[Member | None, ...]  # by replica
-    slots: tuple[int, ...]  # replicas, lowest slot first
+    slots: tuple[int, ...]  # replicas, lowest slot first; FREE: nobody has it
     source: int | None  # of a resync that is owed
     bit: bool
     sequence: int = 1
