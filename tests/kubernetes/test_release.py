@@ -6,6 +6,7 @@ Never with somebody's data unless it was told so, and then whole.
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -33,6 +34,7 @@ from replication.errors import (
 from replication.kubernetes.access import Access, Json, read_kubeconfig
 from replication.kubernetes.client import Client
 from replication.model import GIB, Phase, Pool, Replica, ReplicaState, Volume
+from tests.kubernetes.audit import write_policy
 from tests.kubernetes.patience import CLOCK, patiently
 
 NAMESPACE = "trilith"
@@ -61,9 +63,9 @@ class Busy(SystemClock):
 
 
 @pytest.fixture(scope="module")
-def own_plane() -> Iterator[ControlPlane]:
+def own_plane(audit: Path) -> Iterator[ControlPlane]:
     """Kinds are removed: nobody else may need them."""
-    with ControlPlane() as running:
+    with ControlPlane(options=write_policy(audit / "release", NAMESPACE)) as running:
         yield running
 
 
