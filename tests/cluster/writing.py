@@ -1,10 +1,11 @@
 """Checked writes to what pods have: every acknowledged one is known, outside the machine that makes it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from hack.checker.collector import Collector, Verdict
 from hack.lab.checking import Load, dump
+from hack.lab.errors import LabError
 from hack.lab.network import HOST_ADDRESS
 from replication.kernel.md_state import device_of
 from tests.cluster.pods import Cluster, is_so
@@ -24,8 +25,12 @@ def writing(cluster: Cluster, pod: str, claim: str = "") -> Iterator[Checked]:
     volume = find_volume_id(cluster, claim or f"{pod}-data")
     with Collector(HOST_ADDRESS) as collector:
         checked = Checked(cluster.machines[node], device_of(volume), collector, load=LOAD)
-        checked.wait_for_writes(FIRST_WRITES)
-        yield checked
+        try:
+            checked.wait_for_writes(FIRST_WRITES)
+            yield checked
+        finally:
+            with suppress(LabError):  # its machine is gone
+                checked.writer.kill()
 
 
 def read_again(cluster: Cluster, checked: Checked, node: str) -> Verdict:
