@@ -1,6 +1,7 @@
 """Programs that run beside a test, and end with it, however it ends."""
 
 import concurrent.futures
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -52,8 +53,10 @@ class Daemon:
             self._process.wait()
 
     def pause(self) -> None:
-        """It keeps its connections, and answers nothing."""
-        self._running().send_signal(signal.SIGSTOP)
+        """It keeps its connections, and answers nothing: when this returns, all its threads have stopped."""
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         self._running().send_signal(signal.SIGCONT)
