@@ -130,7 +130,7 @@ def start_rebuild(volume: Volume, replica_id: str, copy: CopyMode, boot_id: str,
         boot_id=boot_id,
         volatile_cache=replica.volatile_cache or volatile,
     )
-    return _map(volume, lambda r: begun if r.id == replica_id else r)
+    return _without_bitmaps(_map(volume, lambda r: begun if r.id == replica_id else r))
 
 
 def mark(volume: Volume, replica_ids: Collection[str], version: int) -> Volume:
@@ -376,9 +376,15 @@ def _dropped(replica: Replica, *, covers: bool) -> Replica:
 
 def _settled(volume: Volume) -> Volume:
     """A complete array forgets its bitmaps; a resync whose source went needs another."""
-    complete = len(in_sync(volume)) >= volume.replica_count
-    whole = _map(volume, lambda r: replace(r, copy=CopyMode.FULL) if complete and r.state is STALE else r)
+    whole = _without_bitmaps(volume)
     return _with_source(whole) if whole.resync_source is not None else whole
+
+
+def _without_bitmaps(volume: Volume) -> Volume:
+    """Of a complete array, they mark nothing for others; nor as the copy goes that makes it complete."""
+    if sum(r.state is not STALE for r in volume.replicas) < volume.replica_count:
+        return volume
+    return _map(volume, lambda r: replace(r, copy=CopyMode.FULL) if r.state is STALE else r)
 
 
 def _with_source(volume: Volume) -> Volume:

@@ -8,7 +8,7 @@ import pytest
 
 from replication.control import insync
 from replication.errors import Conflict, FailedPrecondition, NotFound, StaleEpoch
-from replication.model import Attachment, CopyMode, MemberHealth, Phase, Volume
+from replication.model import Attachment, CopyMode, MemberHealth, Phase, ReplicaState, Volume
 from tests.unit.control.records import copies_of, detached, report, states_of, volume
 
 GOOD, LOST, DROPPED = MemberHealth.GOOD, MemberHealth.LOST, MemberHealth.DROPPED
@@ -61,6 +61,27 @@ def test_nobody_speaks_for_another_epoch(epoch: int) -> None:
 def test_a_complete_array_forgets_what_others_lack() -> None:
     record = replace(volume("irs"), replica_count=2)
     assert copies_of(insync.finish_rebuild(record, 1, "r1"))[2] is CopyMode.FULL
+
+
+def begin(states: str, replica: str, replica_count: int) -> Volume:
+    record = replace(volume(states), replica_count=replica_count)
+    return insync.start_rebuild(record, replica, CopyMode.BITMAP, "boot-1", volatile=False)
+
+
+@pytest.mark.parametrize(
+    ("states", "replica", "count"), [("iiss", "r3", 3), ("iss", "r1", 2), ("iiiss", "r3", 3)]
+)
+def test_so_does_an_array_that_is_being_made_complete(states: str, replica: str, count: int) -> None:
+    """md clears bits as the copy goes, and what it has cleared nobody knows if the copy ends early."""
+    begun = begin(states, replica, count)
+    ended = insync.stop_rebuild(begun, 1, replica)
+    (other,) = (r.id for r in begun.replicas if r.state is ReplicaState.STALE)
+    assert [insync.get_replica(record, other).copy for record in (begun, ended)] == [CopyMode.FULL] * 2
+    assert insync.get_replica(ended, replica).copy is CopyMode.UNLESS_BOOTED
+
+
+def test_a_copy_after_which_others_are_lacking_still_clears_nothing() -> None:
+    assert copies_of(begin("iss", "r1", 3)) == [CopyMode.BITMAP] * 3
 
 
 @pytest.mark.parametrize("healths", list(itertools.product(MemberHealth, repeat=3)))
