@@ -57,7 +57,7 @@ class Agent:
         self._wiping = Wiping(machine, storage)
         self._replicas = Replicas(machine, storage, self._wiping)
         self._replicas.take_up_discarded()
-        self._marking = Marking(self._replicas.suspects, self._replicas.mark_suspect)
+        self._marking = Marking(self._replicas.suspects, self._replicas.mark_suspect, machine.clock)
         self._members = Members(machine, self._replicas.find_device)
         self._arrays = Arrays(read_back_arrays(machine, self._members))
         self._reports = Reports()

@@ -116,6 +116,7 @@ class Replicas:
                     self._check_known(place, known_version)
                 self._take_away(place)
             self._take_remains_away(volume_id, replica_id, known_version)
+            self.suspects.settle(volume_id, replica_id)
 
     def _check_known(self, place: Place, version: int) -> None:
         head = self._find_header(place)
@@ -223,7 +224,7 @@ class Replicas:
             self._fence(spec.volume_id, spec.replica_id, keep=name)
             version = max(head.record_version, spec.record_version)  # late words make it no older
             refused = self.suspects.has(spec.volume_id, spec.replica_id)  # the fence has drained
-            renewed = spec.full_copy and spec.record_version == version
+            renewed = spec.full_copy and spec.record_version > head.record_version  # told for the first time
             suspect = (head.suspect or refused) and not renewed
             head = replace(head, epoch=spec.epoch, record_version=version, suspect=suspect)
             head = self._write_header(place, head)
@@ -232,11 +233,11 @@ class Replicas:
             return Prepared(self._facts(place, head), self._machine.boot_id, target)
 
     def mark_suspect(self, volume_id: str, replica_id: str) -> None:
-        """Its header says so until it has been copied in full. Repeatable."""
+        """Its header says so until all of it has been copied. Repeatable. NotFound while its disk is away."""
         with self._locks[volume_id, replica_id]:
-            place = self._storage.find_place(volume_id, replica_id)
-            head = self._find_header(place) if place else None
-            if place and head and not head.suspect:
+            place = self._storage.get_place(volume_id, replica_id)
+            head = self._find_header(place)
+            if head is not None and not head.suspect:
                 self._write_header(place, replace(head, suspect=True))
                 _log.warning("replica %s of %s: its disk refused a write", replica_id, volume_id)
             self.suspects.settle(volume_id, replica_id)

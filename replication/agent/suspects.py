@@ -12,7 +12,9 @@ from collections.abc import Callable
 from replication.agent.books import Place
 from replication.agent.machine import Machine
 from replication.agent.storage import Storage
-from replication.errors import TrilithError
+from replication.clock import Clock
+from replication.errors import KernelError, NotFound, TrilithError
+from replication.kernel.dm_wire import Target
 from replication.kernel.refusals import Refusal
 
 _log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ class Suspects:
         self._machine = machine
         self._storage = storage
         self._lock = threading.Lock()
+        self._refusals: tuple[Refusal, ...] = ()  # that nobody has looked for yet
         self._unmarked: set[Key] = set()
 
     def wait(self, timeout: float) -> None:
@@ -40,10 +43,11 @@ class Suspects:
     def collect(self) -> frozenset[Key]:
         """Those that are unmarked by now, with what the kernel has told until this very call."""
         with self._lock:
-            refusals = self._machine.refusals.read()
-            if refusals:
+            self._refusals += self._machine.refusals.read()
+            if self._refusals:
                 places = self._storage.list_places()
-                self._unmarked |= {_key(place) for place in places if self._is_hit(place, refusals)}
+                self._unmarked |= {_key(place) for place in places if self._is_hit(place)}
+                self._refusals = ()
             return frozenset(self._unmarked)
 
     def has(self, volume_id: str, replica_id: str) -> bool:
@@ -51,23 +55,34 @@ class Suspects:
         return (volume_id, replica_id) in self.collect()
 
     def settle(self, volume_id: str, replica_id: str) -> None:
-        """Its header says it, or it is over."""
+        """Its header says it, or there is no such replica any more."""
         with self._lock:
             self._unmarked.discard((volume_id, replica_id))
 
-    def _is_hit(self, place: Place, refusals: tuple[Refusal, ...]) -> bool:
+    def _is_hit(self, place: Place) -> bool:
+        """What cannot be looked at counts as hit; what is not there is not."""
         devices = [part.device for part in place.parts] or [place.device]
-        numbers = [self._machine.tree.device_number(device) for device in devices]
-        tables = [self._machine.refusals.table(number) for number in numbers]
-        return any(refusal.touches(table) for refusal in refusals for table in tables)
+        try:
+            tables = [self._find_table(device) for device in devices]
+        except KernelError:
+            return True
+        return any(refusal.touches(table) for refusal in self._refusals for table in tables)
+
+    def _find_table(self, device: str) -> tuple[Target, ...]:
+        try:
+            return self._machine.refusals.table(self._machine.tree.device_number(device))
+        except NotFound:
+            return ()
 
 
 class Marking:
     """Marks them as soon as the kernel tells."""
 
-    def __init__(self, suspects: Suspects, mark: Callable[[str, str], None]) -> None:
+    def __init__(self, suspects: Suspects, mark: Callable[[str, str], None], clock: Clock) -> None:
         self._suspects = suspects
         self._mark = mark
+        self._clock = clock
+        self._not_before: dict[Key, float] = {}  # of those whose header could not be written
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="suspects", daemon=True)
 
@@ -79,20 +94,22 @@ class Marking:
         self._stop.set()
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._stop.wait(pause):
+        while not self._stop.is_set():
             self._suspects.wait(_LISTEN)
-            unmarked = self._suspects.collect()
-            done = [self._try_to_mark(key) for key in unmarked]
-            pause = _PAUSE if all(done) else _TRY_AGAIN
+            for key in self._suspects.collect():
+                if self._not_before.get(key, 0.0) <= self._clock.now():
+                    self._try_to_mark(key)
+            self._stop.wait(_PAUSE)
 
-    def _try_to_mark(self, key: Key) -> bool:
+    def _try_to_mark(self, key: Key) -> None:
         try:
             self._mark(*key)
         except TrilithError as error:
-            _log.warning("replica %s of %s: its disk refused a write, and its header: %s", *key[::-1], error)
-            return False
-        return True
+            if key not in self._not_before:
+                _log.warning("replica %s of %s is suspect, its header cannot say so: %s", *key[::-1], error)
+            self._not_before[key] = self._clock.now() + _TRY_AGAIN
+        else:
+            self._not_before.pop(key, None)
 
 
 def _key(place: Place) -> Key:

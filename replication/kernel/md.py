@@ -43,8 +43,8 @@ class MemberSpec:
 class ArraySpec:
     """An array to start from members that are all in sync.
 
-    Slots: while a resync is owed, md reads from the lowest slot and makes the others equal to it; a member
-    that comes back later must get a slot above all of these.
+    Slots: while a resync is owed, md reads from the lowest slot and makes the others equal to it. The
+    slot of a member that comes back later is agent/rejoin.py's to choose.
     """
 
     name: str

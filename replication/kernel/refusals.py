@@ -52,15 +52,16 @@ WHOLE_DISK = 1 << 55  # sectors; more than any has
 
 
 def parse_events(text: str) -> tuple[Refusal, ...]:
-    """Lines of trace_pipe. Where events were lost, all of each disk that is named counts as refused."""
-    found = tuple(
+    """Lines of trace_pipe. Where events were lost, all of each disk that errs counts as refused."""
+    events = _EVENT.findall(text)
+    if _LOST.search(text):
+        disks = sorted({f"{major}:{minor}" for major, minor, *_ in events})
+        return tuple(Refusal(disk, 0, WHOLE_DISK) for disk in disks)
+    return tuple(
         Refusal(f"{major}:{minor}", int(start), int(sectors))
-        for major, minor, kind, start, sectors in _EVENT.findall(text)
+        for major, minor, kind, start, sectors in events
         if "R" not in kind
     )
-    if _LOST.search(text):
-        return tuple(Refusal(disk, 0, WHOLE_DISK) for disk in sorted({each.disk for each in found}))
-    return found
 
 
 def find_disks(tree: Tree, refusals: Sequence[Refusal]) -> tuple[Refusal, ...]:

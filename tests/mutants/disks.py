@@ -1,9 +1,9 @@
-"""Mistakes about disks that refuse writes."""
+"""Mistakes about disks that refuse writes, and about what their bitmaps mark."""
 
 from dataclasses import replace
 
 from replication.agent.replicas import Replicas
-from replication.model import Prepared, PrepareSpec
+from replication.model import CopyMode, Prepared, PrepareSpec, ReplicaState, Volume
 from tests.mutants.mistakes import Function
 
 
@@ -19,3 +19,17 @@ def made_good_by_attaching(original: Function) -> Function:
         return original(self, replace(spec, full_copy=True))  # type: ignore[no-any-return]
 
     return prepare
+
+
+def bitmaps_kept_at_the_begin(original: Function) -> Function:
+    """What is stale besides a copy keeps its bitmap until the copy has ended."""
+
+    def start_rebuild(
+        volume: Volume, replica_id: str, copy: CopyMode, boot_id: str, *, volatile: bool
+    ) -> Volume:
+        begun: Volume = original(volume, replica_id, copy, boot_id, volatile=volatile)
+        before = {replica.id: replica for replica in volume.replicas}
+        kept = (before[r.id] if r.state is ReplicaState.STALE else r for r in begun.replicas)
+        return replace(begun, replicas=tuple(kept))
+
+    return start_rebuild

@@ -1,6 +1,6 @@
 """All mutants: which mistake replaces what, and what has to catch it."""
 
-from tests.mutants import mistakes
+from tests.mutants import disks, mistakes
 from tests.mutants.cluster import CLUSTER
 from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
 from tests.mutants.nodes import NODES
@@ -51,6 +51,12 @@ MUTANTS = (
         "replication.control.insync:_recovered",
         mistakes.any_attempt_counts,
         (ENUMERATION, INSYNC, RECONCILER),
+    ),
+    Mutant(
+        "bitmaps are believed beside a copy that makes the array complete",
+        "replication.control.insync:start_rebuild",
+        disks.bitmaps_kept_at_the_begin,
+        (INSYNC,),
     ),
     Mutant(
         "full copy skipped after two failures",

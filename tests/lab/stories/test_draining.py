@@ -1,17 +1,19 @@
 """A replica's place is lost, or is to be emptied: another is made elsewhere, and redundancy never falls."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
 from hack.lab import images
 from replication.clock import SystemClock
-from replication.control.volumes import VolumeRequest
 from replication.model import MIB, ReplicaState, Volume
-from tests.lab.stand import PATIENCE, POOL, Checked, Stand, wait_for
-from tests.lab.stories.healing import setting, write_elsewhere
+from tests.lab.stand import PATIENCE, Checked, Stand, wait_for
+from tests.lab.stories.healing import (
+    counting,
+    create_on,
+    setting,
+    take_disks,
+    wait_until_on,
+    write_elsewhere,
+)
 from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.cluster(nodes=4)]
@@ -90,10 +92,7 @@ def test_a_node_is_drained_under_load_and_removed(stand: Stand) -> None:
 
 
 def create(stand: Stand, name: str) -> Volume:
-    request = VolumeRequest(name, 32 * MIB, POOL, 3, preferred_nodes=FIRST)
-    volume = stand.control.volumes.create(request)
-    assert {replica.node for replica in volume.replicas} == set(FIRST)
-    return volume
+    return create_on(stand, name, FIRST, 32 * MIB)
 
 
 def lose_disk(stand: Stand, volume: Volume, checked: Checked) -> None:
@@ -106,49 +105,15 @@ def lose_disk(stand: Stand, volume: Volume, checked: Checked) -> None:
     stand.revive(m3)
 
 
-def take_disks(stand: Stand) -> None:
-    """As an administrator does after a disk was exchanged: the pool is made again, with the same words."""
-    pool = stand.control.pools.get(POOL)
-    stand.control.pools.create(POOL, pool.nodes, pool.replica_count, pool.disks)
-
-
-def wait_until_on(stand: Stand, volume: Volume, nodes: set[str], timeout: float = PATIENCE) -> float:
-    """Until the record has replicas on these and nowhere else, all in sync; the seconds that it took."""
-    begun = SystemClock().now()
-
-    def moved() -> bool:
-        replicas = stand.control.volumes.get(volume.id).replicas
-        return {r.node for r in replicas} == nodes and {r.state for r in replicas} == {ReplicaState.IN_SYNC}
-
-    wait_for(moved, f"{volume.name} to be on {sorted(nodes)}", timeout)
-    return SystemClock().now() - begun
-
-
 def wait_until_redundant_on(stand: Stand, volume: Volume, nodes: set[str]) -> float:
     """The same, but what they replace may be in the record still, because its node is silent."""
     begun = SystemClock().now()
-    wait_for(lambda: list_in_sync(stand, volume) == nodes, f"{volume.name} to be in sync there", PATIENCE)
+    wait_for(
+        lambda: list_nodes_in_sync(stand, volume) == nodes, f"{volume.name} to be in sync there", PATIENCE
+    )
     return SystemClock().now() - begun
 
 
-def list_in_sync(stand: Stand, volume: Volume) -> set[str]:
+def list_nodes_in_sync(stand: Stand, volume: Volume) -> set[str]:
     replicas = stand.control.volumes.get(volume.id).replicas
     return {replica.node for replica in replicas if replica.state is ReplicaState.IN_SYNC}
-
-
-@contextmanager
-def counting(stand: Stand, volume: Volume) -> Iterator[list[int]]:
-    """How many replicas were in sync, looked at many times a second."""
-    counts, stop = [len(list_in_sync(stand, volume))], threading.Event()
-
-    def count() -> None:
-        while not stop.wait(0.05):
-            counts.append(len(list_in_sync(stand, volume)))
-
-    thread = threading.Thread(target=count)
-    thread.start()
-    try:
-        yield counts
-    finally:
-        stop.set()
-        thread.join()

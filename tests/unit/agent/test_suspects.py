@@ -10,6 +10,7 @@ from replication.agent.replicas import Replicas
 from replication.agent.suspects import Marking
 from replication.agent.wiping import Wiping
 from replication.clock import SystemClock, wait_until
+from replication.errors import KernelError, NotFound
 from replication.kernel.dm_wire import Target
 from replication.kernel.header import read_header
 from replication.kernel.nvmet import Nvmet
@@ -74,7 +75,7 @@ def first(tree: FakeNvmet, shelf: Shelf) -> str:
 
 @pytest.fixture
 def marking(replicas: Replicas) -> Iterator[Marking]:
-    made = Marking(replicas.suspects, replicas.mark_suspect)
+    made = Marking(replicas.suspects, replicas.mark_suspect, SystemClock())
     made.start()
     yield made
     made.stop()
@@ -134,10 +135,52 @@ def test_words_of_an_earlier_copy_that_come_late_do_not(replicas: Replicas, told
     assert read_header(first).suspect
 
 
-def test_a_replica_that_was_removed_is_none_any_more(replicas: Replicas, told: Told, first: str) -> None:
+def test_words_of_a_copy_that_come_twice_do_not(replicas: Replicas, told: Told, first: str) -> None:
+    assert not prepare(replicas, "v0", 11, full_copy=True)
+    told.refuse(8)
+    assert prepare(replicas, "v0", 11, full_copy=True)
+    assert read_header(first).suspect
+
+
+@pytest.mark.usefixtures("first")
+def test_a_replica_that_was_removed_is_none_any_more(replicas: Replicas, told: Told) -> None:
     told.refuse(8)
     assert replicas.suspects.has("v0", "r0")
     replicas.remove("v0", "r0")
-    replicas.mark_suspect("v0", "r0")
     assert not replicas.suspects.has("v0", "r0")
-    assert Path(first).exists()
+
+
+@pytest.mark.usefixtures("first")
+def test_a_replica_whose_disk_is_away_stays_suspect(replicas: Replicas, told: Told, shelf: Shelf) -> None:
+    told.refuse(8)
+    assert replicas.suspects.has("v0", "r0")
+    away, shelf.places = shelf.places, []
+    with pytest.raises(NotFound):
+        replicas.mark_suspect("v0", "r0")
+    shelf.places = away
+    assert prepare(replicas, "v0")
+
+
+def test_a_device_that_is_gone_keeps_nobody_else_from_being_marked(
+    replicas: Replicas, told: Told, tree: FakeNvmet, first: str
+) -> None:
+    del tree.numbers[first]
+    Path(first).unlink()
+    told.refuse(SECTORS + 8)
+    assert prepare(replicas, "v1")
+
+
+@pytest.mark.usefixtures("first")
+def test_what_cannot_be_looked_for_now_is_looked_for_later(
+    replicas: Replicas, told: Told, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.refuse(8)
+    with monkeypatch.context() as broken:
+        broken.setattr(shelf, "list_places", fail)
+        with pytest.raises(KernelError):
+            replicas.suspects.collect()
+    assert replicas.suspects.has("v0", "r0")
+
+
+def fail() -> None:
+    raise KernelError("not now")

@@ -33,8 +33,9 @@ def test_the_words_of_other_kernels_are_understood() -> None:
     assert parse_events(LINE.format("W", 16, "be,4")) == (Refusal("259:0", 16, 8),)
 
 
-def test_where_events_were_lost_the_whole_disk_counts() -> None:
-    text = line("W", 8) + "CPU:0 [LOST 512 EVENTS]\n" + line("W", 64)
+@pytest.mark.parametrize("kind", ["W", "R"])
+def test_where_events_were_lost_the_whole_disk_counts(kind: str) -> None:
+    text = line(kind, 8) + "CPU:0 [LOST 512 EVENTS]\n" + line(kind, 64)
     assert parse_events(text) == (Refusal("259:0", 0, WHOLE_DISK),)
 
 
