@@ -13,6 +13,9 @@ class Bounded(ThreadingMixIn, BaseServer):
     """To be mixed into a server, which says how many before it listens."""
 
     daemon_threads = True
+    request_queue_size = (
+        128  # the library's 5 let a crowd wait for a second and more, to be asked again by TCP
+    )
     connections: int
 
     def server_activate(self) -> None:
