@@ -13,9 +13,7 @@ class Bounded(ThreadingMixIn, BaseServer):
     """To be mixed into a server, which says how many before it listens."""
 
     daemon_threads = True
-    request_queue_size = (
-        128  # the library's 5 let a crowd wait for a second and more, to be asked again by TCP
-    )
+    request_queue_size = 128  # of the library's 5 the sixth of a crowd waits for a second and more
     connections: int
 
     def server_activate(self) -> None:
