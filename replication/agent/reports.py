@@ -3,10 +3,10 @@
 import threading
 from typing import Self
 
-from replication.model import ArrayReport, MemberHealth
+from replication.model import ArrayReport
+from replication.trouble import in_trouble
 
 REPEAT = 1.0  # seconds between reports of an array in trouble
-_TROUBLE = (MemberHealth.LOST, MemberHealth.RECOVERING, MemberHealth.RECOVERED)
 
 
 class Reports:
@@ -74,10 +74,6 @@ class Listener:
 
     def _news(self) -> list[ArrayReport]:
         return [each for each in self._newest.values() if not _same(self._told.get(each.volume_id), each)]
-
-
-def in_trouble(report: ArrayReport) -> bool:
-    return any(member.health in _TROUBLE for member in report.members) or not report.resync_done
 
 
 def _same(told: ArrayReport | None, report: ArrayReport) -> bool:

@@ -24,7 +24,7 @@ from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.agent.probe import Prober
 from replication.agent.release import clear_away, let_go, retry_path
-from replication.agent.reports import Reports, in_trouble
+from replication.agent.reports import Reports
 from replication.agent.slowness import Paces
 from replication.agent.yielding import take_turns
 from replication.errors import NotFound, TimedOut, TrilithError
@@ -32,6 +32,7 @@ from replication.kernel.blockdev import SECTOR_BYTES
 from replication.kernel.md_members import set_write_mostly
 from replication.kernel.md_state import SCRUBS, SYNCS, ArrayState, device_of, read_array
 from replication.model import ArrayReport, MemberHealth, MemberReport
+from replication.trouble import in_trouble
 from replication.tuning import WRITE_LATENCY_BOUND
 
 _log = logging.getLogger(__name__)

@@ -15,29 +15,28 @@ from replication.model import NO_LIMITS, ArrayReport, Attachment, Prepared, Vers
 
 
 class Attaching:
-    """Called under the volume's lock."""
+    """Called under the volume's lock, with the record as it was read there."""
 
     def __init__(self, records: Records, executor: Executor, first_look: FirstLook) -> None:
         self._records = records
         self._executor = executor
         self._first_look = first_look
 
-    def attach(self, volume_id: str, node: str, *, readonly: bool) -> str:
+    def attach(self, volume: Volume, node: str, *, readonly: bool) -> str:
         """The device's path on `node`. AlreadyExists when it is there, but not with this `readonly`."""
-        volume = self._records.get(volume_id).volume
         device = self._find_device(volume, node)
         if device is None:
             self._first_look.require_recent(volume)
-            return self._begin(volume_id, node, readonly=readonly, upkeep=False)
+            return self._begin(volume.id, node, readonly=readonly, upkeep=False)
         if volume.readonly != readonly:
             how = "read-only" if volume.readonly else "writable"
             raise AlreadyExists(f"volume {volume.name} is attached to node {node} already, {how}")
         return device
 
-    def attach_for_upkeep(self, volume_id: str, node: str) -> None:
+    def attach_for_upkeep(self, volume: Volume, node: str) -> None:
         """For ourselves: nobody can write to it."""
-        self._first_look.require_recent(self._records.get(volume_id).volume)
-        self._begin(volume_id, node, readonly=True, upkeep=True)
+        self._first_look.require_recent(volume)
+        self._begin(volume.id, node, readonly=True, upkeep=True)
 
     def scrub(self, volume: Volume, *, repair: bool) -> None:
         self._executor.scrub(volume, repair=repair)

@@ -11,18 +11,17 @@ from replication.model import Attachment, Versioned, Volume
 
 
 class Detaching:
-    """Called under the volume's lock."""
+    """Called under the volume's lock, with the record as it was read there."""
 
     def __init__(self, records: Records, executor: Executor, first_look: FirstLook) -> None:
         self._records = records
         self._executor = executor
         self._first_look = first_look
 
-    def detach(self, volume_id: str, *, silent: bool = False) -> None:
+    def detach(self, found: Versioned, *, silent: bool = False) -> None:
         """FailedPrecondition while in use. Unavailable when its node is silent and cannot be fenced."""
-        found = self._records.get(volume_id)
         if found.volume.attachment is not Attachment.DETACHED:
-            changed = self._records.change(volume_id, insync.begin_detach).volume
+            changed = self._records.change(found.volume.id, insync.begin_detach).volume
             if silent:
                 self._force(changed)
             else:
@@ -37,7 +36,8 @@ class Detaching:
         except (Unavailable, NotFound):
             self._force(volume)
         else:
-            if array is not None:  # what only it knows would end with it
+            if array is not None and catch_up(volume, array) != volume:
+                # what only the array knows would end with it
                 self._records.change(volume.id, lambda v: catch_up(v, array))
             self._stop(volume, present=array is not None)
 

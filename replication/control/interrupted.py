@@ -5,7 +5,7 @@ from replication.control.detaching import Detaching
 from replication.control.lifecycle import Step, choose_step
 from replication.control.provisioning import Provisioning
 from replication.control.records import Records
-from replication.model import Attachment, Volume
+from replication.model import Attachment, Versioned, Volume
 
 
 class Interrupted:
@@ -19,20 +19,20 @@ class Interrupted:
         self._attaching = attaching
         self._detaching = detaching
 
-    def settle_attachment(self, volume_id: str) -> Volume:
+    def settle_attachment(self, volume_id: str) -> Versioned:
         """The record, neither ATTACHING nor DETACHING any more."""
-        volume = self._records.get(volume_id).volume
-        step = choose_step(volume)
+        found = self._records.get(volume_id)
+        step = choose_step(found.volume)
         if step not in {Step.UNDO_ATTACH, Step.FINISH_DETACH}:
-            return volume
-        self._do(step, volume)
-        return self._records.get(volume_id).volume
+            return found
+        self._do(step, found.volume)
+        return self._records.get(volume_id)
 
     def settle_fence(self, volume_id: str) -> None:
         """The record has given the consumer up; let every replica know that can."""
-        volume = self._records.get(volume_id).volume
-        if volume.attachment is Attachment.DETACHED:
-            self._detaching.detach(volume_id)
+        found = self._records.get(volume_id)
+        if found.volume.attachment is Attachment.DETACHED:
+            self._detaching.detach(found)
 
     def settle(self, volume_id: str) -> None:
         """One step. Raise what stands in its way; it is tried again later."""

@@ -30,6 +30,10 @@ class Records:
     def get(self, volume_id: str) -> Versioned:
         return self.store.get_volume(volume_id)
 
+    def recall(self, volume_id: str) -> Versioned | None:
+        """As it was known last, which may be old; None where to read costs nothing."""
+        return self.store.recall_volume(volume_id)
+
     def change(
         self, volume_id: str, step: Callable[[Volume], Volume], told: tuple[str, str] | None = None
     ) -> Versioned:
@@ -65,7 +69,7 @@ class Records:
         self, volume_id: str, step: Callable[[Volume], Volume], told: tuple[str, str] | None
     ) -> Versioned | None:
         """Without reading it first. Only a swap that succeeds says that what was known was no old record."""
-        known = self.store.recall_volume(volume_id)
+        known = self.recall(volume_id)
         if known is None:
             return None
         try:

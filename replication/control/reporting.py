@@ -22,6 +22,7 @@ from replication.model import (
     Versioned,
     Volume,
 )
+from replication.trouble import in_trouble
 
 THREADS = 8
 RETRY_SECONDS = 0.2
@@ -39,6 +40,8 @@ class Reporting:
 
     def handle(self, node: str, report: ArrayReport) -> None:
         """Raise when the store or the node does not answer: nothing is confirmed that is not recorded."""
+        if self._is_known(node, report):
+            return
         news: ArrayReport | None = report
         while news is not None:
             try:
@@ -49,6 +52,21 @@ class Reporting:
             answer = self._confirm(node, record, news) if awaits_word(record.volume, news) else None
             self._tell_why(record, news)
             news = answer
+
+    def _is_known(self, node: str, report: ArrayReport) -> bool:
+        """Without asking anybody: that all is well, and the record as it was known last says so.
+
+        A newer one would not say more. Its agent knows no newer one, so a loss that is recorded there came
+        after this report: an agent tells a loss again and again until it has had a word about it.
+        """
+        known = self._records.recall(report.volume_id)
+        if known is None or in_trouble(report) or not 0 < report.record_version <= known.version:
+            return False
+        try:
+            nothing_new = _step(node, report)(known.volume) == known.volume
+        except TrilithError:
+            return False
+        return nothing_new and not awaits_word(known.volume, report)
 
     def _change(self, node: str, report: ArrayReport) -> Versioned:
         """A record that its agent knows a newer version of was restored: its words would not be heeded."""

@@ -11,7 +11,7 @@ from replication.control.lifecycle import VolumeRequest, check_request, check_sa
 from replication.control.provisioning import Provisioning, new_volume_id
 from replication.control.records import TURN_SECONDS, Records
 from replication.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound
-from replication.model import ArrayReport, Attachment, Limits, Phase, Volume
+from replication.model import ArrayReport, Attachment, Limits, Phase, Versioned, Volume
 
 __all__ = ["VolumeRequest", "Volumes"]
 
@@ -58,15 +58,14 @@ class Volumes:
         """
         self._records.store.get_node(node)
         with self._records.lock(volume_id, f"attach to {node}"):
-            self._give_way(volume_id)
-            return self._attaching.attach(volume_id, node, readonly=readonly)
+            return self._attaching.attach(self._give_way(volume_id), node, readonly=readonly)
 
     def reattach(self, volume_id: str) -> None:
         """To its consumer, if that has lost its array: nobody asks for it after a power cut."""
         with self._records.lock(volume_id, "reattach", timeout=TURN_SECONDS):
             volume = self.get(volume_id)
             if is_in_use(volume) and self._attaching.has_lost_array(volume):
-                self._attaching.attach(volume_id, str(volume.consumer), readonly=volume.readonly)
+                self._attaching.attach(volume, str(volume.consumer), readonly=volume.readonly)
 
     def detach(self, volume_id: str, node: str | None = None, *, silent: bool = False) -> None:
         """From `node`, or from wherever it is. Nothing to do when unknown or attached elsewhere.
@@ -77,17 +76,18 @@ class Volumes:
         """
         with self._records.lock(volume_id, "detach"):
             try:
-                volume = self.get(volume_id)
+                found = self._records.get(volume_id)
             except NotFound:
                 return
-            if not volume.upkeep and volume.consumer in {None, node or volume.consumer}:
-                self._detach(volume, silent=silent)
+            if not found.volume.upkeep and found.volume.consumer in {None, node or found.volume.consumer}:
+                self._detach(found, silent=silent)
 
     def begin_upkeep(self, volume_id: str, node: str) -> None:
         """Attach it for ourselves, if nobody has it."""
         with self._records.lock(volume_id, "upkeep", timeout=TURN_SECONDS):
-            if self.get(volume_id).attachment is Attachment.DETACHED:
-                self._attaching.attach_for_upkeep(volume_id, node)
+            volume = self.get(volume_id)
+            if volume.attachment is Attachment.DETACHED:
+                self._attaching.attach_for_upkeep(volume, node)
 
     def end_upkeep(self, volume_id: str) -> None:
         """Detach it, if it is attached for ourselves."""
@@ -160,6 +160,11 @@ class Volumes:
         """NotFound when unknown."""
         return self._records.get(volume_id).volume
 
+    def recall(self, volume_id: str) -> Volume:
+        """As it was known last: for what never changes. NotFound when unknown."""
+        known = self._records.recall(volume_id)
+        return self.get(volume_id) if known is None else known.volume
+
     def find(self, name: str) -> Volume | None:
         found = self._records.store.find_volume(name)
         return None if found is None else found.volume
@@ -172,16 +177,19 @@ class Volumes:
         """By id, those that come after the id `after`; at most `count`."""
         return tuple(found.volume for found in self._records.store.list_volumes_after(after, count))
 
-    def _give_way(self, volume_id: str) -> None:
+    def _give_way(self, volume_id: str) -> Volume:
         """What was cut short is settled, and our own attachment ends: a copy under way goes on later."""
-        if self.interrupted.settle_attachment(volume_id).upkeep:
-            self._detaching.detach(volume_id)
+        found = self.interrupted.settle_attachment(volume_id)
+        if not found.volume.upkeep:
+            return found.volume
+        self._detaching.detach(found)
+        return self.get(volume_id)
 
-    def _detach(self, volume: Volume, *, silent: bool) -> None:
-        if volume.attachment is Attachment.ATTACHING:
-            self.interrupted.settle_attachment(volume.id)
+    def _detach(self, found: Versioned, *, silent: bool) -> None:
+        if found.volume.attachment is Attachment.ATTACHING:
+            self.interrupted.settle_attachment(found.volume.id)
         else:
-            self._detaching.detach(volume.id, silent=silent)
+            self._detaching.detach(found, silent=silent)
 
     def _repeat(self, volume: Volume, request: VolumeRequest) -> Volume:
         with self._records.lock(volume.id, f"create {request.name}"):

@@ -23,6 +23,12 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "what is known of a record is believed though a report awaits a word",
+        "replication.control.reporting:in_trouble",
+        mistakes.returns(False),
+        ("tests/unit/control/test_known_reports.py",),
+    ),
+    Mutant(
         "a confirmation of what was reported, not recorded",
         "replication.control.reporting:_word_of",
         mistakes.word_says_what_was_reported,

@@ -7,6 +7,7 @@ write is read.
 """
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ NODES = ("a", "b", "c", "d", "e", "f")
 VOLUMES = (("one", 3), ("two", 3), ("three", 5))
 MAILS = 4
 MOST_FAULTS = 3
+VERSIONS_KNOWN = 3
 DETAINED = frozenset(
     ("prepare_replica", "release_replica", "attach", "detach", "abandon", "rejoin", "tune", "confirm")
 )
@@ -35,14 +37,25 @@ DETAINED = frozenset(
 
 
 class Absent(MemoryStore):
-    """A store that may be away."""
+    """A store that may be away. What is known of it without asking is one of a record's last versions."""
 
     away = False
+
+    def __init__(self, cluster: str, choices: random.Random) -> None:
+        super().__init__(cluster)
+        self._choices = choices
+        self._written: dict[str, deque[Versioned]] = {}
+
+    def recall_volume(self, volume_id: str) -> Versioned | None:
+        written = self._written.get(volume_id)
+        return self._choices.choice(written) if written else None
 
     def swap_volume(self, volume: Volume, expected_version: int, events: tuple[Event, ...] = ()) -> Versioned:
         if self.away:
             raise Unavailable("the store is away")
-        return super().swap_volume(volume, expected_version, events)
+        swapped = super().swap_volume(volume, expected_version, events)
+        self._written.setdefault(volume.id, deque(maxlen=VERSIONS_KNOWN)).append(swapped)
+        return swapped
 
 
 @dataclass
@@ -64,7 +77,7 @@ class Storm:
         self._random = random.Random(seed)  # noqa: S311  repeatable is what it has to be
         self._cluster = SimCluster(NODES)
         self._machines = self._cluster.machines
-        self._store, self._clock = Absent(self._cluster.name), HandClock()
+        self._store, self._clock = Absent(self._cluster.name, self._random), HandClock()
         self._mail: list[tuple[str, ArrayReport]] = []
         self._late: list[tuple[str, str, Callable[[], object]]] = []  # node, call, what it does
         self._images: dict[str, Image] = {}
