@@ -1,6 +1,6 @@
 """The Controller service: volumes as Kubernetes asks for them. Replicas are the control plane's matter."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 
@@ -79,7 +79,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerPublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerPublishVolumeResponse:
         wanted = parse_attach(request)
-        volume = self._control.volumes.get(wanted.volume_id)
+        volume = self._control.volumes.recall(wanted.volume_id)
         check_filesystem(volume, wanted.access)
         device = self._control.volumes.attach(volume.id, wanted.node, readonly=wanted.readonly)
         readonly = {READONLY_CONTEXT: "true"} if wanted.readonly else {}
@@ -183,7 +183,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def _exists(self, volume_id: str) -> bool:
         """Asked first, so that ids that were never ours are not even locked."""
         try:
-            self._control.volumes.get(volume_id)
+            self._control.volumes.recall(volume_id)
         except NotFound:
             return False
         return True
@@ -198,9 +198,14 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         )
 
 
-def register_controller(control: Control, server: grpc.Server, check_claim: CheckClaim = admit_all) -> None:
-    """Identity and Controller; ready as soon as the store can be read."""
-    identity = Identity(lambda: bool(control.store.cluster()))
+def register_controller(
+    control: Control,
+    server: grpc.Server,
+    check_claim: CheckClaim = admit_all,
+    may_act: Callable[[], bool] = lambda: True,
+) -> None:
+    """Identity and Controller; ready as soon as the store can be read, and whoever asks `may_act`."""
+    identity = Identity(lambda: bool(control.store.cluster()) and may_act())
     csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
     csi_pb2_grpc.add_ControllerServicer_to_server(Controller(control, check_claim), server)
 

@@ -40,6 +40,11 @@ def main(*, verbose: bool) -> None:
 @main.command()
 @endpoint_option
 @click.option(
+    "--sidecars",
+    metavar="ENDPOINT",
+    help="Where CSI is served besides, ready while this process leads, so that sidecars need no election.",
+)
+@click.option(
     "--web",
     metavar="HOST:PORT",
     default="0.0.0.0:9810",
@@ -87,6 +92,7 @@ def run(  # noqa: PLR0913 (an option each)
     failover: str,
     *,
     node_grace: float,
+    sidecars: str | None,
 ) -> None:
     """Serve CSI, record failures, and, while leader, repair and reconcile, until SIGTERM.
 
@@ -101,6 +107,7 @@ def run(  # noqa: PLR0913 (an option each)
         Policy(claims),
         node_grace=node_grace,
         failover=parse_policy(failover),
+        sidecars=parse_endpoint(sidecars) if sidecars else None,
     )
     _run(options, webhook_port)
 

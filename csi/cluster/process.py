@@ -1,11 +1,11 @@
 """Everything that a controller pod runs, in one process: a second one would cost as much memory again.
 
-Every replica serves CSI, and hears and records failures; one of them, the leader, repairs, cleans, and does
-the operator's work.
+Every replica serves CSI, and hears and records failures; one of them, the leader, repairs, cleans, does the
+operator's work, and has the sidecars.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,9 @@ from replication.pki import Identity
 GRACE = 30.0
 """Seconds that calls under way are given to end when the process is stopped."""
 
+LOOK, ANSWER_SECONDS = 0.5, 30.0
+"""Sidecars ask whether we are ready every second after an answer: each waits so long for the lead."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -45,6 +48,9 @@ class Options:
     lease_seconds: float = VALID_SECONDS
     node_grace: float = GRACE_SECONDS  # that a Node may be missing before its replicas are replaced
     failover: FailOverPolicy = CAREFUL
+    sidecars: Endpoint | None = (
+        None  # where CSI is served besides, to those that act only where the leader is
+    )
 
 
 class Controller:
@@ -71,7 +77,7 @@ class Controller:
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; then calls under way are finished first."""
-        with self._serving_csi():
+        with self._serving_csi(self._options.endpoint):
             run_together(self._list_parts(), stop)
         self.operator.close()
 
@@ -93,6 +99,8 @@ class Controller:
         yield "hearing", self.reconciler.hear
         yield from self._parts
         yield "leadership", lambda stop: self._leadership.run(stop, self._lead)
+        if self._options.sidecars is not None:
+            yield "sidecars", partial(self._serve_sidecars, self._options.sidecars)
 
     def _lead(self, over: threading.Event) -> None:
         run_together(self._list_duties(), over)
@@ -102,11 +110,30 @@ class Controller:
         yield "operator", self.operator.run
         yield "failover", FailOver(self._client, self._control, self._clock, self._options.failover).run
 
+    def _serve_sidecars(self, endpoint: Endpoint, stop: threading.Event) -> None:
+        """They start when they are told that we are ready, and end when they lose their connection.
+
+        So they need no elections. Those of Kubernetes give up when nobody listens for half a minute.
+        """
+        while not stop.is_set():
+            with self._serving_csi(endpoint, partial(self._wait_to_lead, stop)):
+                for leads in (False, True):
+                    while self.leads is leads and not stop.wait(LOOK):
+                        pass
+
+    def _wait_to_lead(self, stop: threading.Event) -> bool:
+        deadline = self._clock.now() + ANSWER_SECONDS
+        while not self.leads and self._clock.now() < deadline and not stop.wait(LOOK):
+            pass
+        return self.leads
+
     @contextmanager
-    def _serving_csi(self) -> Iterator[Server]:
+    def _serving_csi(
+        self, endpoint: Endpoint, may_act: Callable[[], bool] = lambda: True
+    ) -> Iterator[Server]:
         check = make_check(self._options.claims, KubernetesClaims(self._client))
-        register = partial(register_controller, self._control, check_claim=check)
-        server = serve(register, self._options.endpoint, _refuse)
+        register = partial(register_controller, self._control, check_claim=check, may_act=may_act)
+        server = serve(register, endpoint, _refuse)
         try:
             yield server
         finally:

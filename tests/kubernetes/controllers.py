@@ -31,13 +31,15 @@ class Replica:
 
 
 @contextmanager
-def running(
+def running(  # noqa: PLR0913 - what an installation says, each by its name
     plane: ControlPlane,
     fakes: FakeCluster,
     socket: Path,
     claims: Policy = Policy.ALWAYS,
+    *,
     node_grace: float = 300.0,
     failover: FailOverPolicy = CAREFUL,
+    sidecars: Path | None = None,
 ) -> Iterator[Replica]:
     """Until the block ends, as on SIGTERM."""
     client = Client(read_kubeconfig(plane.kubeconfig(ACCOUNT)))
@@ -51,6 +53,7 @@ def running(
         LOCK_SECONDS,
         node_grace,
         failover=failover,
+        sidecars=UnixEndpoint(sidecars) if sidecars else None,
     )
     controller, stop = Controller(control, client, CLOCK, options), threading.Event()
     thread = threading.Thread(target=controller.run, args=(stop,), name="controller")
