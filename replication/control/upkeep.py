@@ -68,10 +68,11 @@ def choose_consumer(volume: Volume, volumes: Iterable[Volume], facts: Facts, lim
 
 
 def _can_serve(volume: Volume, replica: Replica, facts: Facts) -> bool:
+    """A suspect one only where it is the last in sync: nobody has more, and its disk may have no time."""
     if replica.node not in facts or find_refusal(volume, replica, facts[replica.node]):
         return False
     found = find_facts(facts[replica.node], volume.id, replica.id)
-    return found is not None and not found.suspect
+    return found is not None and (not found.suspect or len(in_sync(volume)) == 1)
 
 
 def _count_copies(volumes: Iterable[Volume]) -> dict[str, int]:

@@ -19,7 +19,7 @@ IDLE_SECONDS = 120.0
 SETTLED_SECONDS = 15.0
 """What is said of volumes later has been said by then."""
 
-MOST_SHOWN = 12
+MOST_SHOWN = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,12 @@ def test_it_is_attached_where_a_good_copy_is_and_the_least_is_copied() -> None:
     assert choose_consumer(detached("iis"), [], HERE, 2) == "a"
     assert choose_consumer(detached("iis"), [busy], HERE, 1) is None
     assert choose_consumer(detached("isi"), [busy], HERE, 1) == "c"
-    suspect = HERE | {"a": facts("a", header("r0", "a", suspect=True))}
-    assert choose_consumer(detached("iss"), [], suspect, 2) is None
     assert choose_consumer(detached("iss"), [], {}, 2) is None
+
+
+def test_it_is_attached_to_a_suspect_replica_only_where_nobody_has_more() -> None:
+    suspect = HERE | {"a": facts("a", header("r0", "a", suspect=True))}
+    assert choose_consumer(detached("iss"), [], suspect, 2) == "a"
+    assert choose_consumer(detached("iis"), [], suspect, 2) == "b"
+    silent = {"a": suspect["a"], "c": HERE["c"]}
+    assert choose_consumer(detached("iis"), [], silent, 2) is None
