@@ -28,8 +28,11 @@ class Kind(StrEnum):
     PARTED = "link cut between two machines"
     DISK_ERRORS = "disk that errs"
     FROZEN = "frozen machine"
+    CLOCK_SHIFTED = "clock that jumps"
     AGENT_KILLED = "agent killed"
     CONTROL_KILLED = "control plane killed"
+    STORE_LOCKED = "store that does not answer"
+    SCRUBBED = "scrub"
     MOVED = "detach and attach"
     EXPANDED = "expansion"
     HEALED = "machine healed early"
@@ -60,8 +63,11 @@ class Fault:
             Kind.PARTED: "{0.node} and {0.other} do not hear each other",
             Kind.DISK_ERRORS: "the disk of {0.node} errs",
             Kind.FROZEN: "{0.node} is frozen for {0.seconds:g} s",
+            Kind.CLOCK_SHIFTED: "the clock of {0.node} is an hour ahead for {0.seconds:g} s",
             Kind.AGENT_KILLED: "the agent of {0.node} is killed, and started again after {0.seconds:g} s",
             Kind.CONTROL_KILLED: "the control plane is killed, and started again after {0.seconds:g} s",
+            Kind.STORE_LOCKED: "the store does not answer for {0.seconds:g} s",
+            Kind.SCRUBBED: "replicas of {0.volume} are compared by {0.node}",
             Kind.MOVED: "{0.volume} is detached from {0.node} and attached to {0.other}",
             Kind.EXPANDED: "{0.volume} grows on {0.node}",
             Kind.HEALED: "{0.node} is healed",
@@ -160,11 +166,21 @@ def _spares(world: World) -> bool:
     return all(volume.left for volume in world.volumes)
 
 
+_ONE_MACHINE = (
+    Kind.CUT,
+    Kind.FLAP,
+    Kind.DEGRADED,
+    Kind.DISK_ERRORS,
+    Kind.FROZEN,
+    Kind.CLOCK_SHIFTED,
+    Kind.AGENT_KILLED,
+)
+
+
 def _draw_machines(world: World) -> Iterator[Fault]:
     """What can happen to any machine that nothing is wrong with yet."""
-    kinds = (Kind.CUT, Kind.FLAP, Kind.DEGRADED, Kind.DISK_ERRORS, Kind.FROZEN, Kind.AGENT_KILLED)
     for node in filter(world.is_well, world.nodes):
-        yield from (Fault(kind, node) for kind in kinds)
+        yield from (Fault(kind, node) for kind in _ONE_MACHINE)
 
 
 def _draw_power(world: World) -> Iterator[Fault]:
@@ -191,8 +207,10 @@ def _draw_parted(world: World) -> Iterator[Fault]:
 def _draw_operations(world: World) -> Iterator[Fault]:
     """What people do, where the consumer answers."""
     yield Fault(Kind.CONTROL_KILLED)
+    yield Fault(Kind.STORE_LOCKED)
     for volume in world.volumes:
         if world.is_well(volume.consumer):
+            yield Fault(Kind.SCRUBBED, volume.consumer, volume=volume.name)
             targets = filter(world.is_well, world.nodes)
             yield from (Fault(Kind.MOVED, volume.consumer, node, volume.name) for node in targets)
             if volume.size_bytes + GROWTH_BYTES <= LARGEST_BYTES:

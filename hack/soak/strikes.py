@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from hack.lab.cluster import Cluster
+from hack.lab.locking import locked
 from hack.lab.site import Site
 from hack.lab.vm import Machine
 from hack.soak.faults import GROWTH_BYTES, Fault, Kind
@@ -32,8 +33,11 @@ class Strikes:
             Kind.PARTED: lambda fault: self._cluster[fault.node].cut_from(self._cluster[fault.other].address),
             Kind.DISK_ERRORS: lambda fault: self._cluster[fault.node].fail_disk_io(),
             Kind.FROZEN: self._freeze,
+            Kind.CLOCK_SHIFTED: self._shift_clock,
             Kind.AGENT_KILLED: self._kill_agent,
             Kind.CONTROL_KILLED: self._kill_control,
+            Kind.STORE_LOCKED: self._lock_store,
+            Kind.SCRUBBED: self._scrub,
             Kind.MOVED: self._move,
             Kind.EXPANDED: self._expand,
             Kind.HEALED: lambda fault: self.heal(self._cluster[fault.node]),
@@ -126,6 +130,15 @@ class Strikes:
         patiently(what, lambda: self._site.control.volumes.expand(volume.id, size))
         volume.check_size(size)
 
+    def _scrub(self, fault: Fault) -> None:
+        volume = self._named(fault.volume)
+        what = f"{volume.name} to be compared"
+        patiently(what, lambda: self._site.control.volumes.scrub(volume.id, repair=False))
+
+    def _lock_store(self, fault: Fault) -> None:
+        with locked(self._site.state / "state.db"):
+            _CLOCK.sleep(fault.seconds)
+
     def _named(self, name: str) -> Written:
         return next(volume for volume in self._volumes if volume.name == name)
 
@@ -142,6 +155,12 @@ class Strikes:
         machine.freeze()
         _CLOCK.sleep(fault.seconds)
         machine.thaw()
+
+    def _shift_clock(self, fault: Fault) -> None:
+        machine = self._cluster[fault.node]
+        machine.shift_clock(1)
+        _CLOCK.sleep(fault.seconds)
+        machine.shift_clock(-1)
 
     def _kill_agent(self, fault: Fault) -> None:
         machine, agent = self._cluster[fault.node], self._site.agents[fault.node]

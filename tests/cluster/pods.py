@@ -23,6 +23,7 @@ PATIENCE = 300.0
 """Seconds; under software emulation a pod takes ten, and a busy machine five times as long."""
 
 _CLOCK = SystemClock()
+_ENDED = ("Succeeded", "Failed")
 _FOREVER = "trap exit TERM; sleep 2000000000 & wait"
 
 
@@ -49,6 +50,14 @@ class Cluster:
         """And wait until it is gone."""
         self.client.delete(f"{self._path(kind)}/{name}")
         self.wait(lambda: self.is_gone(kind, name), f"{kind} {name} gone")
+
+    def end(self, pod: str, timeout: float = PATIENCE) -> None:
+        """Its containers are told to end, and it stays, with what they said."""
+        path = f"{self._path('pods')}/{pod}"
+        self.client.patch(path, [{"op": "add", "path": "/spec/activeDeadlineSeconds", "value": 1}])
+        self.wait(
+            lambda: self.get("pods", pod)["status"]["phase"] in _ENDED, f"the end of pod {pod}", timeout
+        )
 
     def is_gone(self, kind: str, name: str) -> bool:
         try:

@@ -1,26 +1,14 @@
 """The store does not answer, just when a replica is lost."""
 
-import contextlib
-import subprocess  # noqa: TID251 - a process that keeps the store's lock
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
+from hack.lab.locking import locked
 from replication.model import ReplicaState
 from tests.lab.stand import Stand
 from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
 RELEASED_AFTER = 26.0  # seconds: five times the 5.2 s after which what could not be done is tried again
-_LOCK = """
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
-db.execute("BEGIN EXCLUSIVE")
-print("locked", flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.mark.parametrize("seconds", [20.0, pytest.param(60.0, marks=pytest.mark.long)])
@@ -45,16 +33,3 @@ def test_writes_wait_for_a_store_that_is_locked(stand: Stand, seconds: float) ->
         verdict = checked.finish()
     tell(f"store-locked-{seconds:g}", verdict, stall, redundant)
     end(stand, volume, verdict)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Nobody else writes to the SQLite file at `path`."""
-    argv = [sys.executable, "-c", _LOCK, str(path)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeper:
-        assert keeper.stdout is not None
-        assert keeper.stdout.readline() == "locked\n"
-        try:
-            yield
-        finally:
-            keeper.communicate()
