@@ -21,6 +21,7 @@ SHARED = {
     "replication.logs",
     "replication.threads",
     "replication.traces",
+    "replication.trouble",
     "replication.tuning",
     "replication.usage",
 }
@@ -48,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "replication.layout": {"replication.errors"},
     "replication.model": {"replication.errors", "replication.tuning"},
     "replication.traces": set(),
+    "replication.trouble": {"replication.model"},
     "replication.usage": {"replication.model"},
     "replication.tuning": set(),
     "replication.clock": {"replication.errors"},
