@@ -19,7 +19,7 @@ from hack.bench.copies import SIZE_BYTES as COPIED_BYTES
 from hack.bench.copies import Copies
 from hack.bench.crowd import measure_crowd
 from hack.bench.figures import Board
-from hack.bench.moves import longest_move, sample_moves
+from hack.bench.moves import Move, longest_moves, sample_moves
 from hack.bench.orders import POOL, SIZE_BYTES, use
 from hack.bench.quick import describe
 from hack.bench.stalls import DISK_ERRORS, POWER_CUT, REFUSED, Loss, longest, sample_stalls
@@ -85,13 +85,13 @@ class Health:
         )
 
     def moves(self) -> None:
-        samples: list[float] = []
+        samples: list[Move] = []
         for number, times in enumerate(split(self._options.repetitions, _WELCOME * len(self._machines))):
             volume_id = self._mounted(f"moves-{number}", self._machines[0])
             found, last = sample_moves(self._site, self._csi, volume_id, self._machines, times)
             self._remove(volume_id, last)
             samples += found
-        self._board.add(longest_move(samples))
+        self._board.add_all(longest_moves(samples))
 
     def copies(self) -> None:
         consumer, _, victim = self._machines
