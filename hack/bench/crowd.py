@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from hack.bench.emulation import measure_slowdown
 from hack.bench.figures import Board, Figure, Goal
 from hack.bench.idle import measure_shares
 from hack.bench.orders import POOL
@@ -34,6 +35,12 @@ def measure_crowd(board: Board, site: Site, consumer: Machine, count: int) -> No
     time.sleep(_SETTLING)
     shares = measure_shares([site.agents[consumer.name]], _SECONDS)
     board.add(Figure(f"agent-cpu-{count}-volumes", max(shares), "%", Goal("<=", 1.0), shares))
+    slowdown = measure_slowdown(consumer)
+    board.note(f"{consumer.name}'s processor, emulated, takes {slowdown:.1f} times as long as this machine's")
+    real = tuple(share / slowdown for share in shares)
+    board.add(
+        Figure(f"agent-cpu-{count}-volumes-by-this-machines-time", max(real), "%", Goal("<=", 1.0), real)
+    )
 
 
 def _attach(site: Site, name: str, consumer: Machine) -> None:
