@@ -1,4 +1,4 @@
-"""How much longer a machine of the lab takes for what an agent does all day: files of the kernel's, read and parsed."""
+"""How much longer a machine of the lab takes for what an agent does all day: reading the kernel's files."""
 
 import subprocess
 import sys
