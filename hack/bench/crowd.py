@@ -38,9 +38,7 @@ def measure_crowd(board: Board, site: Site, consumer: Machine, count: int) -> No
     slowdown = measure_slowdown(consumer)
     board.note(f"{consumer.name}'s processor, emulated, takes {slowdown:.1f} times as long as this machine's")
     real = tuple(share / slowdown for share in shares)
-    board.add(
-        Figure(f"agent-cpu-{count}-volumes-by-this-machines-time", max(real), "%", Goal("<=", 1.0), real)
-    )
+    board.add(Figure(f"agent-cpu-{count}-volumes-not-emulated", max(real), "%", Goal("<=", 1.0), real))
 
 
 def _attach(site: Site, name: str, consumer: Machine) -> None:
