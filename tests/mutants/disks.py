@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from replication.agent.replicas import Replicas
-from replication.model import CopyMode, Prepared, PrepareSpec, ReplicaState, Volume
+from replication.model import CopyMode, Phase, Prepared, PrepareSpec, Replica, ReplicaState, Volume
 from tests.mutants.mistakes import Function
 
 
@@ -19,6 +19,16 @@ def made_good_by_attaching(original: Function) -> Function:
         return original(self, replace(spec, full_copy=True))  # type: ignore[no-any-return]
 
     return prepare
+
+
+def growth_overlooked(original: Function) -> Function:
+    """Replicas come back whether an expansion has ended or not."""
+
+    def wants_rebuild(volume: Volume) -> tuple[Replica, ...]:
+        found: tuple[Replica, ...] = original(replace(volume, phase=Phase.READY))
+        return found
+
+    return wants_rebuild
 
 
 def bitmaps_kept_at_the_begin(original: Function) -> Function:

@@ -29,6 +29,12 @@ MUTANTS = (
         ("tests/unit/control/test_known_reports.py",),
     ),
     Mutant(
+        "a replica that comes back before an expansion has ended",
+        "replication.control.rebuild:wants_rebuild",
+        disks.growth_overlooked,
+        (REBUILD,),
+    ),
+    Mutant(
         "a confirmation of what was reported, not recorded",
         "replication.control.reporting:_word_of",
         mistakes.word_says_what_was_reported,

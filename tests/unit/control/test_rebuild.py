@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from replication.control import rebuild
-from replication.model import GIB, Attachment, CopyMode, MemberHealth, Volume
+from replication.model import GIB, Attachment, CopyMode, MemberHealth, Phase, Volume
 from tests.unit.control.records import detached, facts, header, report, volume
 
 
@@ -24,6 +24,14 @@ def test_a_volatile_disk_that_booted_is_copied_in_full(
 ) -> None:
     replica = replace(volume().replicas[1], copy=mode)
     assert rebuild.choose_copy(replica, boot, volatile=volatile) is copy
+
+
+def test_nobody_comes_back_before_an_expansion_has_ended() -> None:
+    """What an array before this one was written beyond the old size would be lost."""
+    growing = volume("iss", phase=Phase.EXPANDING, target_size_bytes=2 * GIB)
+    found = {"b": facts("b", header()), "c": facts("c", header("r2", "c"))}
+    assert rebuild.choose_rebuild(growing, found) is None
+    assert rebuild.choose_rebuild(replace(growing, phase=Phase.READY), found) is not None
 
 
 def test_the_quickest_is_brought_back_first_and_one_at_a_time() -> None:
