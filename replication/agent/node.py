@@ -25,7 +25,7 @@ from replication.agent.watcher import Watcher
 from replication.agent.wiping import Wiping
 from replication.errors import StaleEpoch
 from replication.kernel import md
-from replication.kernel.md_state import find_array, read_array
+from replication.kernel.md_state import find_array, list_arrays, read_array
 from replication.model import (
     Ailment,
     ArrayReport,
@@ -71,6 +71,8 @@ class Agent:
 
     def start(self) -> None:
         """Watch and flush what is assembled; serving may begin after this: facts about arrays are there."""
+        for volume_id in list_arrays(self._machine.tree):
+            md.let_writes_go_on(self._machine.tree, volume_id)
         self._watcher.look_at_all()
         self._watcher.start()
         self._flusher.start()

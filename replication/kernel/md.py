@@ -6,6 +6,8 @@ drivers/md/md.c.
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from replication.clock import Clock, SystemClock, wait_until
@@ -28,6 +30,7 @@ from replication.layout import BITMAP_OFFSET_BYTES, BITMAP_SPACE_BYTES, DATA_OFF
 _NEW_ARRAY = "/sys/module/md_mod/parameters/new_array"
 _ASLEEP_SECONDS = 3600  # md's daemon clears no bit while we are between the two steps
 _GONE_TIMEOUT = 5.0
+_ALL_SECTORS = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,8 @@ def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int) -> None:
         tree.write(f"{member_path(state.name, member.kname)}/size", component_size_bytes // 1024)
     tree.write(f"{array_path(state.name)}/sync_action", "frozen")
     try:
-        _write_unless_syncing(tree, state.name, "component_size", component_size_bytes // 1024)
+        with _without_writes(tree, state.name):
+            _write_unless_syncing(tree, state.name, "component_size", component_size_bytes // 1024)
     except (KernelError, FailedPrecondition):
         tree.write(f"{array_path(state.name)}/sync_action", "idle")
         raise
@@ -252,11 +256,35 @@ def read_sync_limit(tree: Tree, name: str) -> int:
 
 
 def set_slots(tree: Tree, name: str, count: int) -> None:
-    """Room for `count` members. md waits for writes under way. Members keep their order, not their slots.
+    """Room for `count` members, after writes under way. Members keep their order, not their slots.
 
     FailedPrecondition while another sync runs, or more members are in it (raid1_reshape).
     """
-    _write_unless_syncing(tree, name, "raid_disks", count)
+    with _without_writes(tree, name):
+        _write_unless_syncing(tree, name, "raid_disks", count)
+
+
+def let_writes_go_on(tree: Tree, name: str) -> None:
+    """Who kept them waiting, in `grow` or `set_slots`, has died."""
+    if tree.read(f"{array_path(name)}/suspend_hi").strip() != "0":
+        tree.write(f"{array_path(name)}/suspend_hi", 0)
+
+
+@contextmanager
+def _without_writes(tree: Tree, name: str) -> Iterator[None]:
+    """None is under way inside, not even one that has failed and waits to be told so; new ones wait.
+
+    md does not wait for such before it changes what they count on (freeze_array in raid1.c leaves out what
+    is queued), and with external metadata they are queued until we have released the member that failed.
+    When a size changes they count the new bitmap's counters down from zero, and whoever writes there next
+    waits for ever (bitmap_startwrite); when the number of members does, they free more than they have
+    ("md: suspend array while updating raid_disks via sysfs").
+    """
+    tree.write(f"{array_path(name)}/suspend_hi", _ALL_SECTORS)
+    try:
+        yield
+    finally:
+        tree.write(f"{array_path(name)}/suspend_hi", 0)
 
 
 def start_repair(tree: Tree, name: str) -> None:

@@ -41,6 +41,7 @@ class FakeMd(FakeTree):
             "component_size": "0", "resync_start": "0", "new_dev": "", "safe_mode_delay": "0.201",
             "bitmap/metadata": "internal", "bitmap/time_base": "5.0000", "bitmap/chunksize": "0",
             "bitmap/space": "0", "bitmap/location": "none", "sync_speed_max": "200000 (system)",
+            "suspend_hi": "0",
         }  # fmt: skip
         self.lay({f"{base}/{key}": text for key, text in attributes.items()})
         self.put(f"/sys/block/{name}/stat", " ".join(17 * ["0"]))
@@ -55,9 +56,9 @@ class FakeMd(FakeTree):
         known = {
             "array_state": self._array_state, "new_dev": self._new_dev, "sync_action": self._sync_action,
             "resync_start": self._resync_start, "bitmap_set_bits": self._set_bits,
-            "component_size": self._component_size,
+            "component_size": self._component_size, "raid_disks": self._raid_disks,
         }  # fmt: skip
-        plain = ("metadata_version", "level", "raid_disks", "safe_mode_delay", "sync_speed_max")
+        plain = ("metadata_version", "level", "safe_mode_delay", "sync_speed_max", "suspend_hi")
         if attribute in known:
             known[attribute](base, value)
         elif attribute not in plain and not attribute.startswith("bitmap/"):
@@ -126,7 +127,15 @@ class FakeMd(FakeTree):
         if value and self.read(f"{base}/resync_start") == "none":  # md takes set bits for a resync owed
             self.put(f"{base}/resync_start", "128")
 
+    def _raid_disks(self, base: str, _: str) -> None:
+        self._require_no_writes(base)
+
+    def _require_no_writes(self, base: str) -> None:
+        """md itself does not mind, and comes to harm."""
+        assert not self._running(base) or self.read(f"{base}/suspend_hi") != "0"
+
     def _component_size(self, base: str, value: str) -> None:
+        self._require_no_writes(base)
         if any(int(self.read(f"{member}/size")) < int(value) for member in self._members(base)):
             refuse_with(28, "component_size")
         old, self._sizes[base] = self._sizes.get(base, 0), int(value)

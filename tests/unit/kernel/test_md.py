@@ -158,9 +158,11 @@ def test_what_has_grown_is_marked_on_the_disks_before_the_resync_of_it_begins(tr
     md.grow(tree, "v1", 2 * SIZE)
     assert tree.set_bits == [f"{SIZE // CHUNK}-{2 * SIZE // CHUNK - 1}"]
     writes = [(name.removeprefix(f"{BASE}/"), value) for name, value in tree.written]
-    assert writes[-4:] == [
+    assert writes[-6:] == [
         ("sync_action", "frozen"),
+        ("suspend_hi", str((1 << 63) - 1)),
         ("component_size", str(2 * SIZE // 1024)),
+        ("suspend_hi", "0"),
         ("bitmap_set_bits", tree.set_bits[0]),
         ("sync_action", "idle"),
     ]
@@ -184,6 +186,21 @@ def test_an_array_that_did_not_grow_is_not_left_frozen(tree: FakeMd) -> None:
     with pytest.raises(FailedPrecondition, match="resyncing or recovering"):
         md.grow(tree, "v1", 2 * SIZE)
     assert (md_state.read_array(tree, "v1").sync_action, tree.set_bits) == ("idle", [])
+    assert tree.read(f"{BASE}/suspend_hi") == "0"
+
+
+def test_writes_go_on_that_were_kept_waiting_by_who_has_died(tree: FakeMd) -> None:
+    start(tree)
+    tree.put(f"{BASE}/suspend_hi", "9223372036854775807")
+    for _ in range(2):
+        md.let_writes_go_on(tree, "v1")
+    assert [write for write in tree.written if "suspend_hi" in write[0]] == [(f"{BASE}/suspend_hi", "0")]
+
+
+def test_other_slots_are_given_while_no_write_is_under_way(tree: FakeMd) -> None:
+    start(tree)
+    md.set_slots(tree, "v1", 4)
+    assert (tree.read(f"{BASE}/raid_disks"), tree.read(f"{BASE}/suspend_hi")) == ("4", "0")
 
 
 def test_a_recovery_is_not_interrupted_by_growing(tree: FakeMd) -> None:
