@@ -156,12 +156,16 @@ class Stand:
 
     def grow(self, data_bytes: int) -> None:
         """Everything grows, for replicas that are all local."""
+        self.enlarge_all(data_bytes)
+        md.grow(self.tree, self.name, data_bytes)
+        self.settle()
+
+    def enlarge_all(self, data_bytes: int) -> None:
+        """All that the array stands on."""
         for replica in self.replicas:
             self.enlarge(replica, data_bytes)
             path = self.holds.read(replica.hold).path
             self.holds.reload(replica.hold, path, replica.sectors * 512)
-        md.grow(self.tree, self.name, data_bytes)
-        self.settle()
 
     # The array
 

@@ -11,7 +11,7 @@ from replication.kernel import bitmap, md, md_members, md_state
 from replication.kernel.direct import write_direct
 from replication.kernel.sysfs import Attribute, wait_changed
 from replication.layout import DATA_OFFSET_BYTES
-from tests.root.stand import CHUNK, CLOCK, DATA, Stand, Write, count, wait
+from tests.root.stand import CHUNK, CLOCK, DATA, Replica, Stand, Write, count, wait
 
 pytestmark = pytest.mark.root
 
@@ -297,6 +297,37 @@ def test_what_grew_while_a_member_is_away_is_known_to_whoever_has_the_array_next
     md.activate(local.tree, local.name, time_base_seconds=1)
     local.rejoin(away, use_bitmap=True)
     assert local.read(away, last) == b"z"
+
+
+def test_growing_waits_for_writes_that_failed_and_are_not_told_yet(local: Stand) -> None:
+    """In the new bitmap they would be counted down from zero: the next writes there would wait for ever."""
+    local.start()
+    local.write(0, b"1")
+    lost = local.replicas[2]
+    local.enlarge_all(DATA + (32 << 20))
+    local.holds.release(lost.hold)
+    local.err(lost)
+    writes = [Write(local.device, chunk * CHUNK, b"2") for chunk in range(8)]
+    wait(lambda: has_failed(local, lost), "md to fail the member")
+    growing = Thread(
+        target=md.grow, args=(local.tree, local.name, DATA + (32 << 20)), daemon=True, name="growing"
+    )
+    growing.start()
+    CLOCK.sleep(2)
+    assert count(writes) < len(writes), "what failed first is told later"
+    assert growing.is_alive()
+    assert md_members.release_pending(local.tree, local.name, frozenset({lost.member})) == ()
+    growing.join(20)
+    assert not growing.is_alive()
+    wait(lambda: count(writes) == len(writes), "the writes that failed on one member")
+    for chunk in range(len(writes)):
+        local.write(chunk, b"3")
+    local.write((DATA + (32 << 20)) // CHUNK - 1, b"4")
+
+
+def has_failed(stand: Stand, replica: Replica) -> bool:
+    member = stand.state().find_member(replica.member)
+    return member is not None and member.faulty
 
 
 def test_a_half_built_array_is_built_anew(local: Stand) -> None:
