@@ -11,7 +11,7 @@ from replication.kernel import bitmap, md, md_members, md_state
 from replication.kernel.direct import write_direct
 from replication.kernel.sysfs import Attribute, wait_changed
 from replication.layout import DATA_OFFSET_BYTES
-from tests.root.stand import CHUNK, CLOCK, DATA, Replica, Stand, Write, count, wait
+from tests.root.stand import CHUNK, CLOCK, DATA, Stand, Write, count, wait
 
 pytestmark = pytest.mark.root
 
@@ -267,85 +267,11 @@ def test_bits_of_a_returning_member_are_added_to_a_running_array(local: Stand) -
     assert are_equal(local)
 
 
-def test_growing_keeps_the_chunk_and_what_is_there(local: Stand) -> None:
-    local.start()
-    local.write(0, b"1")
-    larger = DATA + (32 << 20)
-    local.grow(larger)
-    md.grow(local.tree, local.name, larger)
-    state = local.state()
-    assert (state.component_size_bytes, state.bitmap_chunk_bytes, state.degraded) == (larger, CHUNK, 0)
-    last = larger // CHUNK - 1
-    local.write(last, b"z")
-    assert [local.read(replica, last) for replica in local.replicas] == [b"z"] * 3
-    assert [local.read(replica, 0) for replica in local.replicas] == [b"1"] * 3
-
-
-def test_what_grew_while_a_member_is_away_is_known_to_whoever_has_the_array_next(local: Stand) -> None:
-    """md marks it in memory alone (__bitmap_resize). It takes a write before the growth to be seen."""
-    away = local.replicas[2]
-    local.start(0, 1)
-    local.write(0, b"1")
-    larger = DATA + (32 << 20)
-    local.grow(larger)
-    last = larger // CHUNK - 1
-    local.write(last, b"z")
-    bits = bitmap.unite(bitmap.read_bits(each.disk, larger, CHUNK) for each in local.replicas[:2])
-    assert bits[-1][1] == last
-    md.stop(local.tree, local.name)
-    md.assemble(local.tree, replace(local.spec(0, 1, bits=bits), component_size_bytes=larger))
-    md.activate(local.tree, local.name, time_base_seconds=1)
-    local.rejoin(away, use_bitmap=True)
-    assert local.read(away, last) == b"z"
-
-
-def test_growing_waits_for_writes_that_failed_and_are_not_told_yet(local: Stand) -> None:
-    """In the new bitmap they would be counted down from zero: the next writes there would wait for ever."""
-    local.start()
-    local.write(0, b"1")
-    lost = local.replicas[2]
-    local.enlarge_all(DATA + (32 << 20))
-    local.holds.release(lost.hold)
-    local.err(lost)
-    writes = [Write(local.device, chunk * CHUNK, b"2") for chunk in range(8)]
-    wait(lambda: has_failed(local, lost), "md to fail the member")
-    growing = Thread(
-        target=md.grow, args=(local.tree, local.name, DATA + (32 << 20)), daemon=True, name="growing"
-    )
-    growing.start()
-    CLOCK.sleep(2)
-    assert count(writes) < len(writes), "what failed first is told later"
-    assert growing.is_alive()
-    assert md_members.release_pending(local.tree, local.name, frozenset({lost.member})) == ()
-    growing.join(20)
-    assert not growing.is_alive()
-    wait(lambda: count(writes) == len(writes), "the writes that failed on one member")
-    for chunk in range(len(writes)):
-        local.write(chunk, b"3")
-    local.write((DATA + (32 << 20)) // CHUNK - 1, b"4")
-
-
-def has_failed(stand: Stand, replica: Replica) -> bool:
-    member = stand.state().find_member(replica.member)
-    return member is not None and member.faulty
-
-
 def test_a_half_built_array_is_built_anew(local: Stand) -> None:
     local.tree.write("/sys/module/md_mod/parameters/new_array", f"md_{local.name}")
     local.tree.write(f"{md_state.array_path(local.name)}/metadata_version", "external:trilith")
     local.start()
     local.write(0, b"1")
-
-
-def test_a_size_past_the_end_of_a_device_is_refused(local: Stand) -> None:
-    spec = local.spec()
-    broken = md.ArraySpec(spec.name, 3, 1 << 40, CHUNK, spec.members, resync=False)
-    with pytest.raises(FailedPrecondition, match="too few for 1099511627776 bytes of data"):
-        md.assemble(local.tree, broken)
-    assert md_state.find_array(local.tree, local.name) is None
-    local.start()
-    with pytest.raises(FailedPrecondition, match="too few"):
-        md.grow(local.tree, local.name, 1 << 40)
 
 
 def test_a_member_is_replaced_in_a_full_array_without_ever_lacking_a_copy(local: Stand) -> None:
