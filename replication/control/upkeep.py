@@ -29,9 +29,12 @@ class Sight:
 
 
 def has_work(volume: Volume, pool: Pool, sight: Sight) -> bool:
-    """Whether an array of this volume would have something to copy, or somebody to give up."""
+    """Whether an array of this volume would have something to copy, or somebody to give up.
+
+    An expansion waits for every replica in sync: one that is gone for good has to be given up first.
+    """
     facts, absent, overdue = sight.facts, sight.absent, sight.overdue
-    if volume.phase is not Phase.READY:
+    if volume.phase not in {Phase.READY, Phase.EXPANDING}:
         return False
     synced = {r.id for r in in_sync(volume)}
     if volume.attachment is Attachment.DETACHED and synced & set(overdue) and synced - set(overdue):

@@ -12,6 +12,7 @@ from replication.control.replacement import Absence
 from replication.control.settings import Settings
 from replication.control.store.memory import MemoryStore
 from replication.control.upkeep import QUIET_SECONDS, Sight, choose_consumer, has_work
+from replication.errors import Unavailable
 from replication.model import GIB, Attachment, MemberHealth, NodeFacts, Phase, Pool, Volume, VolumeGroup
 from tests.fakes.clock import HandClock
 from tests.fakes.node import FakeCluster
@@ -120,6 +121,23 @@ def test_a_replica_in_sync_that_is_gone_for_too_long_is_found_out_and_replaced()
     assert (lab.state("b"), lab.state("d")) == ("stale", "rebuilding")
 
 
+def test_an_expansion_that_waits_for_a_replica_that_is_gone_for_good_ends_once_that_is_given_up() -> None:
+    lab = Lab()
+    lab.wait()
+    lab.set(str(lab.record().consumer), "c", MemberHealth.RECOVERED)
+    lab.reconciler.run_once()
+    lab.control.store.put_settings(Settings(replacement_delay=100.0))
+    del lab.cluster.node("b").replicas[lab.id, "r1"]
+    with pytest.raises(Unavailable, match="cannot grow"):
+        lab.control.volumes.expand(lab.id, 2 * GIB)
+    lab.wait(99.0)
+    assert (lab.record().phase, lab.state("b")) == (Phase.EXPANDING, "in_sync")
+    lab.wait(100.0)
+    lab.wait()
+    record = lab.record()
+    assert (record.phase, record.size_bytes, lab.state("b")) == (Phase.READY, 2 * GIB, "stale")
+
+
 POOL = Pool("nvme", ("a", "b", "c"), 3)
 HERE = {node: facts(node, header(f"r{n}", node)) for n, node in enumerate("abc")}
 
@@ -132,6 +150,7 @@ HERE = {node: facts(node, header(f"r{n}", node)) for n, node in enumerate("abc")
         (detached("iis"), {n: f for n, f in HERE.items() if n != "c"}, False),
         (detached("iis"), HERE | {"c": facts("c", header("r2", "c", epoch=9))}, False),
         (volume("iir", upkeep=True), {}, True),
+        (detached("iis", phase=Phase.EXPANDING), HERE, True),
         (detached("iis", phase=Phase.DELETING), HERE, False),
     ],
 )
