@@ -295,7 +295,11 @@ def _require_room(plant: Plant, array: Array, replica: int) -> None:
 
 
 def _mark_all(plant: Plant, array: Array) -> Plant:
-    for replica in kernel.reached(plant, array, kernel.taking(array)):
+    """md's lock is kept until every member has answered, or was let go; whoever called does not wait."""
+    members = kernel.taking(array)
+    if len(kernel.reached(plant, array, members)) < len(members):
+        raise TimedOut("bits are being set")
+    for replica in members:
         plant = kernel.with_disk(plant, replica, plant.disks[replica]._replace(bit=True))
     return plant
 
