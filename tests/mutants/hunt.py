@@ -17,8 +17,8 @@ from tests.simulation.explore import Atlas
 from tests.simulation.machines import Wrong
 from tests.simulation.runs import RUNS
 
-SEEDS = range(24)
-SPELLS, STEPS = 2, 300
+SEEDS = range(40)
+SPELLS, STEPS = 2, 600
 
 
 def main() -> int:

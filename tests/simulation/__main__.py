@@ -18,7 +18,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, help="this run only, without the enumeration")
-    parser.add_argument("--steps", type=int, default=300, help="of each spell of bad weather")
+    parser.add_argument("--steps", type=int, default=600, help="of each spell of bad weather")
     parser.add_argument("--minutes", type=float, default=1.0, help="of random weather")
     parser.add_argument("--deeper", type=int, default=1, help="moves more than in make check")
     chosen = parser.parse_args()

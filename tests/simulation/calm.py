@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+from replication.errors import Unavailable
 from replication.model import Attachment, Phase, ReplicaState
 from tests.simulation import agent, kernel, outside
+from tests.simulation.breaking import NODES
 from tests.simulation.kernel import Array, Plant
 from tests.simulation.lockstep import in_lockstep
 from tests.simulation.machines import SimNode, Wrong
-from tests.simulation.storm import NODES, Storm
+from tests.simulation.storm import Storm
 
 PATIENCE = 150  # rounds of calm before a person looks
 HELPS = 4  # a machine that is restarted for one volume may be what another waits for
@@ -61,13 +63,15 @@ class Weather(Storm):
     def _help_out(self) -> None:
         """What a person has to do, or whoever uses the volume, and nothing else: the product does the rest.
 
-        Restart a consumer whose last replica in sync has booted under it: the export of before is gone with
-        the boot, no other is made for an array that runs, and the array cannot be ended while a write waits
-        in it.
+        Restart a consumer whose last replica in sync has booted under it, or whose last but for the minimum:
+        the export of before is gone with the boot, no other is made for an array that runs, and the array
+        cannot be ended while a write waits in it.
         """
         for volume_id in self._ids:
+            minimum = self._store.get_volume(volume_id).volume.min_in_sync
             for array in self._machines.plant(volume_id).arrays:
-                if kernel.is_booted_away(self._machines.plant(volume_id), array):
+                away = kernel.list_booted_away(self._machines.plant(volume_id), array)
+                if away and len(kernel.serving(array)) - len(away) < minimum:
                     self.helped += 1
                     self._restart(self._cluster.sim[NODES[array.node]])
 
@@ -127,7 +131,8 @@ class Weather(Storm):
     def _is_well(self, volume_id: str) -> bool:
         record, plant = self._store.get_volume(volume_id).volume, self._machines.plant(volume_id)
         states = [r.state for r in record.replicas]
-        whole = states == [ReplicaState.IN_SYNC] * record.replica_count and not record.upkeep
+        leaving = any(r.leaving for r in record.replicas)
+        whole = states == [ReplicaState.IN_SYNC] * record.replica_count and not record.upkeep and not leaving
         quiet = record.attachment in {Attachment.ATTACHED, Attachment.DETACHED}
         current = [a for a in plant.arrays if a.epoch == record.epoch]
         runs = bool(current) if record.attachment is Attachment.ATTACHED else not current
@@ -139,12 +144,21 @@ class Weather(Storm):
         for volume_id in self._ids:
             record = self._store.get_volume(volume_id).volume
             if record.attachment is Attachment.DETACHED:
-                self._processes[0].control.volumes.attach(volume_id, self._random.choice(NODES))
+                self._attach(volume_id, self._random.choice(NODES))
             plant = self._machines.plant(volume_id)
             array = max(plant.arrays, key=lambda a: a.epoch)
             for reader in kernel.readers(plant, array):
                 plant = kernel.read(plant, array, reader)
             self._put(volume_id, plant, "")
+
+    def _attach(self, volume_id: str, node: str) -> None:
+        """Where too few can start, their machines having booted, others are brought back first."""
+        try:
+            self._processes[0].control.volumes.attach(volume_id, node)
+        except Unavailable:
+            if not self._wait(self._is_all_well):
+                raise
+            self._processes[0].control.volumes.attach(volume_id, node)
 
 
 def weather(seed: int, spells: int, steps: int) -> Weather:
@@ -163,4 +177,4 @@ def weather(seed: int, spells: int, steps: int) -> Weather:
 def story(storm: Weather, spell: int, steps: int, error: Exception) -> str:
     again = f"make simulate SEED={storm.seed} STEPS={steps}"
     head = f"seed {storm.seed}, spell {spell}, step {storm.steps}: {type(error).__name__}: {error}"
-    return "\n".join((head, f"again: {again}", *storm.events))
+    return "\n".join((head, f"again: {again}", str(storm.climate), *storm.events))

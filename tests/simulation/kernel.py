@@ -143,10 +143,10 @@ def reached(plant: Plant, array: Array, replicas: Iterable[int]) -> frozenset[in
     )
 
 
-def is_booted_away(plant: Plant, array: Array) -> bool:
-    """Whether every member that could keep it going was exported by a machine that has booted since."""
+def list_booted_away(plant: Plant, array: Array) -> list[int]:
+    """Replicas that could keep it going, had not the machines that exported them booted since."""
     links = {i: m.link for i, m in enumerate(array.members) if m is not None and i in serving(array)}
-    return all(link is not None and link.boot != plant.site.boots[i] for i, link in links.items())
+    return [i for i, link in links.items() if link is not None and link.boot != plant.site.boots[i]]
 
 
 def is_newest(plant: Plant, array: Array) -> bool:

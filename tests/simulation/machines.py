@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple, Protocol, cast
 
-from replication.errors import KernelError, NotFound, TimedOut, TrilithError, Unavailable
+from replication.errors import FailedPrecondition, KernelError, NotFound, TimedOut, TrilithError, Unavailable
 from replication.model import (
     ArrayReport,
     AttachSpec,
@@ -39,6 +39,9 @@ class Image(NamedTuple):
 
     headers: dict[tuple[str, str], ReplicaFacts]
     contents: dict[str, Disk]  # by volume
+
+
+_ON_DISK = frozenset(("ensure_replica", "remove_replica", "prepare_replica", "resize_replica"))
 
 
 class Wrong(AssertionError):  # noqa: N818  it is no accident of the program
@@ -134,7 +137,7 @@ class SimNode(FakeNode):
     def _called(self, call: str) -> None:
         if not kernel.hears(self.machines.site, self.number):
             raise Unavailable(f"node {self.name} does not answer")
-        if self.is_dead and call in {"ensure_replica", "remove_replica", "prepare_replica"}:
+        if self.is_dead and call in _ON_DISK:
             raise KernelError(f"the disk of node {self.name} is dead")
 
     def describe(self, only: str | None = None) -> NodeFacts:
@@ -239,6 +242,20 @@ class SimNode(FakeNode):
         taken = len(kernel.taking(agent.get_array(plant, self.number, epoch)))
         self.machines.put(volume_id, plant._replace(wanted=max(tuning.slots, taken)))
         self.machines.tunings[volume_id, epoch] = tuning
+
+    def grow_array(self, volume_id: str, epoch: int, size_bytes: int) -> None:
+        """The chunk that is followed was there before. What is new is marked on every member."""
+        self._called("grow_array")
+        plant = self.machines.plant(volume_id)
+        array = agent.get_array(plant, self.number, epoch)
+        members = kernel.taking(array)
+        if len(kernel.reached(plant, array, members)) < len(members):
+            raise TimedOut("a member cannot be marked")
+        for replica in members:
+            name = self.machines.names_there[volume_id, replica]
+            holder = self.cluster.holder(volume_id, name)
+            if holder.replicas[volume_id, name].size_bytes < size_bytes:
+                raise FailedPrecondition(f"member {name} is too small")
 
     def set_limits(self, volume_id: str, epoch: int, limits: Limits) -> None:
         self._called("set_limits")

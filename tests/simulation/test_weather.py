@@ -7,8 +7,8 @@ from tests.mutants.mutant import Mutant, applied
 from tests.simulation.calm import weather
 from tests.simulation.machines import Wrong
 
-SPELLS, STEPS = 2, 300
-SEEDS = range(16)
+SPELLS, STEPS = 2, 600
+SEEDS = range(24)
 ALIKE = 3
 
 

@@ -1,0 +1,166 @@
+"""What a run has: machines, a store, volumes; and what breaks of it."""
+
+import random
+from collections.abc import Callable
+from functools import partial
+
+from replication.control import insync, rebuild
+from replication.control.store.base import Event
+from replication.control.store.memory import MemoryStore
+from replication.errors import Unavailable
+from replication.model import ArrayReport, Replica, Versioned, Volume
+from tests.fakes.clock import HandClock
+from tests.simulation import outside
+from tests.simulation.climate import FAULTS, draw
+from tests.simulation.kernel import CONTROL
+from tests.simulation.machines import Image, SimCluster, SimNode
+
+NODES = ("a", "b", "c", "d", "e", "f")
+
+
+class Absent(MemoryStore):
+    """A store that may be away."""
+
+    away = False
+
+    def swap_volume(self, volume: Volume, expected_version: int, events: tuple[Event, ...] = ()) -> Versioned:
+        if self.away:
+            raise Unavailable("the store is away")
+        return super().swap_volume(volume, expected_version, events)
+
+
+class Breaking:
+    """A run's machines, before anything happens to them."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.events: list[str] = []
+        self._random = random.Random(seed)  # noqa: S311  repeatable is what it has to be
+        self.climate = draw(self._random)
+        self._cluster = SimCluster(NODES)
+        self._machines = self._cluster.machines
+        self._store, self._clock = Absent(self._cluster.name), HandClock()
+        self._late: list[tuple[str, str, Callable[[], object]]] = []  # node, call, what it does
+        self._mail: list[tuple[str, ArrayReport]] = []
+        self._images: dict[str, Image] = {}
+        self._ids: list[str] = []
+        self._busy = False  # in the middle of a call
+
+    def _note(self, event: str) -> None:
+        self.events.append(event)
+        del self.events[:-60]
+
+    def _of_faults(self) -> None:
+        """Something breaks, or is mended: the more is broken, the likelier."""
+        broken = len(self._list_mendable()) + len(self._machines.site.dead)
+        if self._random.randrange(self.climate.most_faults) < broken:
+            self._mend_something()
+        else:
+            self._break_something()
+
+    def _break_something(self) -> None:
+        acts: dict[str, Callable[[SimNode], None]] = {
+            "power": self._power,
+            "cable": self._cable,
+            "disk": self._disk,
+            "agent": self._agent,
+            "store": self._away,
+        }
+        kind = self.climate.choose(self._random, FAULTS)
+        if kind is not None:
+            acts[kind](self._cluster.sim[self._random.choice(NODES)])
+
+    def _mend_something(self) -> None:
+        mendable = self._list_mendable()
+        if mendable:
+            self._random.choice(mendable)()
+
+    def _list_mendable(self) -> list[Callable[[], None]]:
+        """What is broken, but for disks: somebody brings new ones later."""
+        site = self._machines.site
+        off = (node for node in self._cluster.sim.values() if not site.up[node.number])
+        return [
+            *(partial(self._switch_on, node) for node in off),
+            *(partial(self._cut_or_mend, pair) for pair in sorted(site.cuts)),
+            *([self._come_back] if self._store.away else []),
+        ]
+
+    def _power(self, node: SimNode) -> None:
+        if self._machines.site.up[node.number]:
+            self._machines.everywhere(lambda plant: outside.power_off(plant, node.number))
+            node.words.clear()
+            self._forget_late(node)
+            self._note(f"{node.name} loses power")
+
+    def _switch_on(self, node: SimNode) -> None:
+        if self.climate.befalls(self._random, "an old disk"):
+            self._image(node)
+        self._boot(node)
+
+    def _boot(self, node: SimNode) -> None:
+        self._machines.everywhere(lambda plant: outside.power_on(plant, node.number))
+        self._note(f"{node.name} boots")
+
+    def _cable(self, node: SimNode) -> None:
+        other = self._random.choice([CONTROL, *(i for i in range(len(NODES)) if i != node.number)])
+        self._cut_or_mend((min(node.number, other), max(node.number, other)))
+
+    def _cut_or_mend(self, pair: tuple[int, int]) -> None:
+        self._machines.everywhere(lambda plant: outside.cut(plant, pair))
+        self._note(f"cut or mend {pair}")
+
+    def _disk(self, node: SimNode) -> None:
+        """Not the last one that holds everything."""
+        site = self._machines.site
+        if site.dead or self._is_needed(node.number):
+            return
+        self._machines.everywhere(lambda plant: outside.kill_disk(plant, node.number))
+        self._note(f"{node.name}'s disk dies")
+
+    def _image(self, node: SimNode) -> None:
+        """While it is off: one is taken of its disk, or put back, but not in place of the last good one."""
+        if node.name not in self._images:
+            self._images[node.name] = node.take_image()
+        elif not self._is_needed(node.number):
+            node.put_back(self._images.pop(node.name))
+            self._note(f"{node.name}'s disk is what it was")
+
+    def _is_needed(self, number: int) -> bool:
+        """During a call nobody knows whose data will count in a moment."""
+        return self._busy or any(self._is_needed_by(v, number) for v in self._ids)
+
+    def _is_needed_by(self, volume_id: str, number: int) -> bool:
+        """A consumer's own replica may be given up with it, or all others by what it has told of them."""
+        good, consumer = self._good(volume_id), self._store.get_volume(volume_id).volume.consumer
+        own = set() if consumer is None else {NODES.index(consumer)}
+        blamed = number in own and bool(self._mail or self._list_mendable())
+        return number in good and (blamed or good - own <= {number})
+
+    def _good(self, volume_id: str) -> set[int]:
+        """Where replicas in sync are, but for disks that were replaced, or are old copies of themselves."""
+        record = self._store.get_volume(volume_id).volume
+        return {NODES.index(r.node) for r in insync.in_sync(record) if self._is_there(volume_id, r)}
+
+    def _is_there(self, volume_id: str, replica: Replica) -> bool:
+        header = self._cluster.sim[replica.node].replicas.get((volume_id, replica.id))
+        return header is not None and not rebuild.is_old(replica, header)
+
+    def _agent(self, node: SimNode) -> None:
+        node.restart_agent()
+        self._forget_late(node)
+        self._note(f"{node.name}'s agent starts again")
+
+    def _away(self, _: SimNode) -> None:
+        self._store.away = True
+        self._note("the store is away")
+
+    def _come_back(self) -> None:
+        self._store.away = False
+        self._note("the store is back")
+
+    def _counted(self, volume_id: str) -> set[int]:
+        record = self._store.get_volume(volume_id).volume
+        return {NODES.index(r.node) for r in insync.in_sync(record)}
+
+    def _forget_late(self, node: SimNode) -> None:
+        self._late = [each for each in self._late if each[0] != node.name]
