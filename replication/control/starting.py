@@ -28,7 +28,8 @@ def choose_start(volume: Volume, answers: Mapping[str, Prepared | TrilithError])
     """`volume` is the record with the boots of its last epoch. Unavailable when nobody can start.
 
     A replica that is suspect, or whose node lost power since the unclean stop, starts only if no better one
-    does: it may lack acknowledged writes, but then nobody has more.
+    does: it may lack acknowledged writes, but then nobody has more. Who is silent may have what a suspect one
+    refused; he is waited for.
     """
     prepared = {key: answer for key, answer in answers.items() if isinstance(answer, Prepared)}
     failed = {key: answer for key, answer in answers.items() if isinstance(answer, TrilithError)}
@@ -37,6 +38,8 @@ def choose_start(volume: Volume, answers: Mapping[str, Prepared | TrilithError])
         raise Unavailable(f"no replica of volume {volume.name} can start: {_named(volume, failed)}")
     doubts = {key: _doubt(volume, key, answer) for key, answer in prepared.items()}
     best = min(prepared, key=lambda key: _rank(volume, key, doubts[key]))
+    if doubts[best] == SUSPECT:
+        _require_nobody_silent(volume, failed)
     out = {key: doubt for key, doubt in doubts.items() if doubt and key != best}
     ready = {k: (p.boot_id, p.facts.volatile_cache) for k, p in prepared.items() if k not in out}
     modes = {key: CopyMode.FULL if doubt == SUSPECT else CopyMode.UNLESS_BOOTED for key, doubt in out.items()}
@@ -89,6 +92,15 @@ def _require_recent(volume: Volume, failed: Mapping[str, TrilithError]) -> None:
         raise DataLoss(
             f"the record of volume {volume.name} (epoch {volume.epoch}) is older than its disks, "
             f"was the state store restored? {_named(volume, newer)}"
+        )
+
+
+def _require_nobody_silent(volume: Volume, failed: Mapping[str, TrilithError]) -> None:
+    silent = {key: error for key, error in failed.items() if isinstance(error, Unavailable)}
+    if silent:
+        raise Unavailable(
+            f"volume {volume.name}: of its replicas in sync only such answer whose disk has refused a write, "
+            f"others may have it: {_named(volume, silent)}"
         )
 
 

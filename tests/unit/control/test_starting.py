@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from replication.control import starting
-from replication.errors import DataLoss, FailedPrecondition, StaleEpoch, TimedOut, TrilithError, Unavailable
+from replication.errors import (
+    DataLoss,
+    FailedPrecondition,
+    NotFound,
+    StaleEpoch,
+    TimedOut,
+    TrilithError,
+    Unavailable,
+)
 from replication.model import CopyMode, Prepared, Target
 from tests.unit.control.records import detached, header, volume
 
@@ -50,6 +58,16 @@ def test_who_may_lack_writes_starts_only_if_nobody_better_does(
     record = detached("iis", resync_source="r0")
     assert set(starting.choose_start(record, {"r0": worse, "r1": better}).ready) == starts
     assert set(starting.choose_start(record, {"r0": worse}).ready) == {"r0"}
+
+
+def test_a_suspect_replica_does_not_start_while_one_is_silent_that_may_have_what_it_refused() -> None:
+    answers: dict[str, Prepared | TrilithError] = {"r0": answer(0, suspect=True)}
+    with pytest.raises(Unavailable, match="r1 on b: silent"):
+        starting.choose_start(detached(), answers | {"r1": Unavailable("silent")})
+    gone = {"r1": NotFound("its disk is another one"), "r2": DataLoss("an old copy")}
+    assert set(starting.choose_start(detached(), answers | gone).ready) == {"r0"}
+    better: dict[str, Prepared | TrilithError] = {"r1": answer(1), "r2": Unavailable("silent")}
+    assert set(starting.choose_start(detached(), answers | better).ready) == {"r1"}
 
 
 @pytest.mark.parametrize(
