@@ -31,6 +31,16 @@ def growth_overlooked(original: Function) -> Function:
     return wants_rebuild
 
 
+def suspect_ignored(original: Function) -> Function:
+    """A replica whose disk refused a write starts like the others."""
+
+    def doubt(volume: Volume, replica_id: str, answer: Prepared) -> str:
+        clean = replace(answer, facts=replace(answer.facts, suspect=False))
+        return original(volume, replica_id, clean)  # type: ignore[no-any-return]
+
+    return doubt
+
+
 def bitmaps_kept_at_the_begin(original: Function) -> Function:
     """What is stale besides a copy keeps its bitmap until the copy has ended."""
 

@@ -17,7 +17,7 @@ from tests.simulation.explore import Atlas
 from tests.simulation.machines import Wrong
 from tests.simulation.runs import RUNS
 
-SEEDS = range(40)
+SEEDS = range(60)
 SPELLS, STEPS = 2, 600
 
 

@@ -101,6 +101,18 @@ MUTANTS = (
         (ENUMERATION,),
     ),
     Mutant(
+        "who refused a write starts like the others",
+        "replication.control.starting:_doubt",
+        disks.suspect_ignored,
+        (ENUMERATION, SIMULATION),
+    ),
+    Mutant(
+        "who refused a write starts while others are silent",
+        "replication.control.starting:_require_nobody_silent",
+        mistakes.returns(None),
+        (ENUMERATION, "tests/unit/control/test_starting.py"),
+    ),
+    Mutant(
         "last replica recorded stale",
         "replication.control.insync:lose",
         mistakes.last_replica_stale,

@@ -72,8 +72,13 @@ def get_array(plant: Plant, node: int, epoch: int) -> Array:
 # The target side
 
 
-def prepare(plant: Plant, replica: int, epoch: int, version: int, *, export: bool) -> tuple[Plant, Link]:
-    """End what older epochs left, raise the header, export. An array of ours on that disk goes first."""
+def prepare(
+    plant: Plant, replica: int, epoch: int, version: int, *, export: bool, renewed: bool = False
+) -> tuple[Plant, Link]:
+    """End what older epochs left, raise the header, export. An array of ours on that disk goes first.
+
+    `renewed`: all of it is about to be copied, so that it is suspect no more.
+    """
     array = find_array(plant, replica)
     if array is None or array.epoch < epoch:
         plant = abandon(plant, replica, epoch - 1)
@@ -86,7 +91,11 @@ def prepare(plant: Plant, replica: int, epoch: int, version: int, *, export: boo
     if not kept:
         plant = _fence(plant, replica)
     exports = (link,) if export else ()
-    return kernel.with_disk(plant, replica, plant.disks[replica]._replace(epoch=epoch, exports=exports)), link
+    disk = plant.disks[replica]
+    suspect = disk.suspect and not renewed
+    return kernel.with_disk(
+        plant, replica, disk._replace(epoch=epoch, exports=exports, suspect=suspect)
+    ), link
 
 
 def _fence(plant: Plant, replica: int) -> Plant:
@@ -168,7 +177,7 @@ def look(plant: Plant, array: Array) -> tuple[Plant, ArrayReport]:
         if member is None:
             continue
         answers = kernel.reaches(plant, array, replica, member)
-        health = _judge(member.joined, member.in_sync, member.released, not answers)
+        health = _judge(member.joined, member.in_sync, member.released, member.faulty, not answers)
         if health is MemberHealth.LOST and not member.suspected_in:
             member = member._replace(suspected_in=array.sequence, covered=_covers(member.fresh))  # noqa: PLW2901
             after = kernel.with_member(after, replica, member)
@@ -191,9 +200,9 @@ def look(plant: Plant, array: Array) -> tuple[Plant, ArrayReport]:
 
 
 @asked_once
-def _judge(joined: bool, in_sync: bool, released: bool, failed: bool) -> MemberHealth:
+def _judge(joined: bool, in_sync: bool, released: bool, faulty: bool, failed: bool) -> MemberHealth:
     seen = judge.Observation(
-        joined=joined, faulty=False, in_sync=in_sync, path_failed=failed, released=released
+        joined=joined, faulty=faulty, in_sync=in_sync, path_failed=failed, released=released
     )
     return judge.judge(seen)[0]
 
@@ -224,14 +233,15 @@ def _obey(plant: Plant, array: Array, word: Confirmation) -> tuple[Plant, bool]:
         if member is None:
             continue
         if release.is_dropped_by(_joint(replica, member), word):
-            if not set(kernel.serving(after)) - {replica}:
+            if not member.faulty and not set(kernel.serving(after)) - {replica}:
                 return kernel.with_array(plant, array, after), True
             after = kernel.with_member(after, replica, member._replace(released=True, suspected_in=0))
         elif replica_id(replica) in word.in_sync:
             after = kernel.with_member(
                 after, replica, member._replace(suspected_in=0, joined=False, attempt=0)
             )
-    after = after._replace(pending=after.pending & set(kernel.taking(after)))
+    if not kernel.is_blocked(after):
+        after = after._replace(pending=after.pending & set(kernel.taking(after)))
     return kernel.go_on(kernel.with_array(plant, array, after), after), False
 
 
@@ -290,7 +300,7 @@ def _require_room(plant: Plant, array: Array, replica: int) -> None:
         raise FailedPrecondition("it is a member by another attempt")
     if array.source is not None:
         raise FailedPrecondition("a resync is owed")
-    if len(kernel.taking(array)) >= plant.wanted:
+    if len(kernel.present(array)) >= plant.wanted:
         raise FailedPrecondition("the array has all of its members")
 
 
@@ -299,9 +309,7 @@ def _mark_all(plant: Plant, array: Array) -> Plant:
     members = kernel.taking(array)
     if len(kernel.reached(plant, array, members)) < len(members):
         raise TimedOut("bits are being set")
-    for replica in members:
-        plant = kernel.with_disk(plant, replica, plant.disks[replica]._replace(bit=True))
-    return plant
+    return kernel.mark(plant, members)
 
 
 def restart(plant: Plant, array: Array) -> Plant:
@@ -321,8 +329,8 @@ def tidy(plant: Plant, array: Array) -> Plant:
 
 def _cleared(array: Array) -> tuple[int, ...]:
     """Its slots without dropped members. Nothing is said of those above the last that is taken."""
-    taking = kernel.taking(array)
-    slots = tuple(i if i in taking else kernel.FREE for i in array.slots)
+    present = kernel.present(array)
+    slots = tuple(i if i in present else kernel.FREE for i in array.slots)
     last = max(n for n, i in enumerate(slots) if i != kernel.FREE)
     return slots[: last + 1]
 

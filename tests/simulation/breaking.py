@@ -10,10 +10,11 @@ from replication.control.store.memory import MemoryStore
 from replication.errors import Unavailable
 from replication.model import ArrayReport, Replica, Versioned, Volume
 from tests.fakes.clock import HandClock
-from tests.simulation import outside
+from tests.simulation import kernel, outside
 from tests.simulation.climate import FAULTS, draw
 from tests.simulation.kernel import CONTROL
 from tests.simulation.machines import Image, SimCluster, SimNode
+from tests.simulation.refusing import refuse
 
 NODES = ("a", "b", "c", "d", "e", "f")
 
@@ -65,6 +66,7 @@ class Breaking:
             "disk": self._disk,
             "agent": self._agent,
             "store": self._away,
+            "refusal": self._refuse,
         }
         kind = self.climate.choose(self._random, FAULTS)
         if kind is not None:
@@ -117,6 +119,25 @@ class Breaking:
         self._machines.everywhere(lambda plant: outside.kill_disk(plant, node.number))
         self._note(f"{node.name}'s disk dies")
 
+    def _refuse(self, _: SimNode) -> None:
+        """A disk refuses a write of somebody who uses the volume, unless only his own disk would have it.
+
+        He often dies before he has told of it.
+        """
+        late, refusals = self._random.random() < 0.7, []
+        for volume_id in self._ids:
+            plant = self._machines.plant(volume_id)
+            for array in (each for each in plant.arrays if each.told):
+                able = (i for i in kernel.taking(array) if not self._is_needed_by(volume_id, i))
+                afters = ((i, refuse(plant, array, i, late=late)) for i in able)
+                refusals += [(volume_id, array.node, i, after) for i, after in afters if after is not None]
+        if refusals:
+            volume_id, consumer, number, after = self._random.choice(refusals)
+            self._machines.put(volume_id, after)
+            self._note(f"{NODES[number]}'s disk refuses a write of {volume_id}{', late' if late else ''}")
+            if self._random.random() < 0.7:
+                self._power(self._cluster.sim[NODES[consumer]])
+
     def _image(self, node: SimNode) -> None:
         """While it is off: one is taken of its disk, or put back, but not in place of the last good one."""
         if node.name not in self._images:
@@ -137,9 +158,10 @@ class Breaking:
         return number in good and (blamed or good - own <= {number})
 
     def _good(self, volume_id: str) -> set[int]:
-        """Where replicas in sync are, but for disks that were replaced, or are old copies of themselves."""
-        record = self._store.get_volume(volume_id).volume
-        return {NODES.index(r.node) for r in insync.in_sync(record) if self._is_there(volume_id, r)}
+        """Where replicas in sync are, but for disks that were replaced, refused writes, or are old copies."""
+        record, disks = self._store.get_volume(volume_id).volume, self._machines.plant(volume_id).disks
+        there = {NODES.index(r.node) for r in insync.in_sync(record) if self._is_there(volume_id, r)}
+        return {i for i in there if not disks[i].suspect} or there
 
     def _is_there(self, volume_id: str, replica: Replica) -> bool:
         header = self._cluster.sim[replica.node].replicas.get((volume_id, replica.id))

@@ -65,13 +65,12 @@ class Weather(Storm):
 
         Restart a consumer whose last replica in sync has booted under it, or whose last but for the minimum:
         the export of before is gone with the boot, no other is made for an array that runs, and the array
-        cannot be ended while a write waits in it.
+        cannot be ended while a write waits in it. The same where one of the last has refused that write.
         """
         for volume_id in self._ids:
             minimum = self._store.get_volume(volume_id).volume.min_in_sync
             for array in self._machines.plant(volume_id).arrays:
-                away = kernel.list_booted_away(self._machines.plant(volume_id), array)
-                if away and len(kernel.serving(array)) - len(away) < minimum:
+                if _is_short(self._machines.plant(volume_id), array, minimum):
                     self.helped += 1
                     self._restart(self._cluster.sim[NODES[array.node]])
 
@@ -159,6 +158,14 @@ class Weather(Storm):
             if not self._wait(self._is_all_well):
                 raise
             self._processes[0].control.volumes.attach(volume_id, node)
+
+
+def _is_short(plant: Plant, array: Array, minimum: int) -> bool:
+    """Whether too few serve: others have refused a write, or booted since they were exported."""
+    serving = kernel.serving(array)
+    links = [(i, m.link) for i in serving if (m := array.members[i]) is not None]
+    away = [i for i, link in links if link is not None and link.boot != plant.site.boots[i]]
+    return bool(away or kernel.is_blocked(array)) and len(serving) - len(away) < minimum
 
 
 def weather(seed: int, spells: int, steps: int) -> Weather:

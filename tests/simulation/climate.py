@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 OPERATIONS = {"attach": 8, "detach": 6, "reconcile": 14, "expand": 2, "drain a node": 2, "drain a disk": 1}
 NATURE = {"array": 12, "mail": 5, "late call": 3, "fault": 4}
-FAULTS = {"power": 2, "cable": 2, "disk": 1, "agent": 1, "store": 1}
+FAULTS = {"power": 2, "cable": 2, "disk": 1, "agent": 1, "store": 1, "refusal": 4}
 ARRAYS = {"write": 2, "go on": 1, "md": 1, "report": 1}
 WEIGHTS = {**OPERATIONS, **NATURE, **FAULTS, **ARRAYS}
 """How often, compared with others of the same row."""

@@ -4,8 +4,7 @@ One bitmap chunk of the volume is followed. What a disk holds there is a number,
 so that two disks are equal when their numbers are. `allowed` are the numbers that a replica in sync may hold:
 the newest acknowledged write, and those issued since and not acknowledged.
 
-What kernels do, and not what one would wish, is listed in shown.py, each with
-the test of a real one that shows it.
+What kernels do, and not what one would wish, is listed in shown.py, each with the test that shows it.
 """
 
 from collections.abc import Iterable
@@ -43,6 +42,7 @@ class Disk(NamedTuple):
     epoch: int = 0  # the header's
     exports: tuple[Link, ...] = ()
     queued: tuple[Link, int] | None = None  # a write that the target has accepted and not done yet
+    suspect: bool = False  # it refused a write, and its node knows
 
 
 class Member(NamedTuple):
@@ -53,6 +53,7 @@ class Member(NamedTuple):
     full: bool = False  # while it is not: copied without the bitmap
     joined: bool = False  # came by a rejoin, and nobody has said yet that the record counts it
     released: bool = False
+    faulty: bool = False  # by md's own word: an error passed its hold layer
     suspected_in: int = 0
     covered: bool = False
     fresh: bool = True  # its newest flush is younger than a bit
@@ -119,7 +120,7 @@ def hears(site: Site, node: int) -> bool:
 def reaches(plant: Plant, array: Array, replica: int, member: Member) -> bool:
     """Whether a request of `array` to a member is answered."""
     site = plant.site
-    if replica in site.dead or not site.up[replica]:
+    if replica in site.dead or not site.up[replica] or member.faulty:
         return False
     if member.link is None:
         return True
@@ -127,26 +128,30 @@ def reaches(plant: Plant, array: Array, replica: int, member: Member) -> bool:
     return served and not is_cut(site, array.node, replica)
 
 
-def serving(array: Array) -> list[int]:
-    """Replicas whose members could keep the array going alone."""
-    return [i for i, m in enumerate(array.members) if m is not None and m.in_sync and not m.released]
+def present(array: Array) -> list[int]:
+    """Replicas whose members have not been dropped."""
+    return [i for i, m in enumerate(array.members) if m is not None and not m.released]
 
 
 def taking(array: Array) -> list[int]:
     """Replicas whose members are written to."""
-    return [i for i, m in enumerate(array.members) if m is not None and not m.released]
+    return [i for i, m in enumerate(array.members) if m is not None and not (m.released or m.faulty)]
+
+
+def serving(array: Array) -> list[int]:
+    """Replicas whose members could keep the array going alone."""
+    return [i for i in taking(array) if (m := array.members[i]) is not None and m.in_sync]
+
+
+def is_blocked(array: Array) -> bool:
+    """No write begins until somebody has seen which member failed, and lets md go on."""
+    return any(m is not None and m.faulty and not m.released for m in array.members)
 
 
 def reached(plant: Plant, array: Array, replicas: Iterable[int]) -> frozenset[int]:
     return frozenset(
         i for i in replicas if (m := array.members[i]) is not None and reaches(plant, array, i, m)
     )
-
-
-def list_booted_away(plant: Plant, array: Array) -> list[int]:
-    """Replicas that could keep it going, had not the machines that exported them booted since."""
-    links = {i: m.link for i, m in enumerate(array.members) if m is not None and i in serving(array)}
-    return [i for i, link in links.items() if link is not None and link.boot != plant.site.boots[i]]
 
 
 def is_newest(plant: Plant, array: Array) -> bool:
@@ -171,13 +176,17 @@ def with_member(array: Array, replica: int, member: Member | None) -> Array:
 
 def write(plant: Plant, array: Array, slow: int | None = None) -> Plant:
     """A new write. The target of replica `slow` takes its time with it."""
+    plant, begun = begin(plant, array)
+    if slow is not None and array.bit and not is_blocked(array):
+        return _queue(plant, begun, slow)
+    return go_on(plant, begun)
+
+
+def begin(plant: Plant, array: Array) -> tuple[Plant, Array]:
     token = _unused(plant)
     allowed = plant.allowed | {token} if is_newest(plant, array) else plant.allowed
     begun = array._replace(held=token, sent=False, pending=frozenset(taking(array)))
-    plant = with_array(plant, array, begun)._replace(allowed=allowed, seen=None)
-    if slow is not None and array.bit:
-        return _queue(plant, begun, slow)
-    return go_on(plant, begun)
+    return with_array(plant, array, begun)._replace(allowed=allowed, seen=None), begun
 
 
 def _unused(plant: Plant) -> int:
@@ -216,7 +225,7 @@ def catch_up(plant: Plant, replica: int) -> Plant:
 
 def go_on(plant: Plant, array: Array) -> Plant:
     """What an array waits for is sent again, as far as it gets."""
-    if not array.held:
+    if not array.held or (is_blocked(array) and not array.sent):
         return plant
     if not array.sent:
         plant, array = _send_bit(plant, array)
@@ -241,7 +250,7 @@ def _send_bit(plant: Plant, array: Array) -> tuple[Plant, Array]:
     """Data follows when every member has the bit."""
     if not array.bit:
         there = reached(plant, array, array.pending)
-        plant = _mark(plant, there)
+        plant = mark(plant, there)
         waiting = array.pending - there
         if waiting:
             after = array._replace(pending=waiting)
@@ -295,7 +304,7 @@ def _land(plant: Plant, replicas: Iterable[int], token: int) -> Plant:
     return plant
 
 
-def _mark(plant: Plant, replicas: Iterable[int]) -> Plant:
+def mark(plant: Plant, replicas: Iterable[int]) -> Plant:
     for replica in replicas:
         plant = with_disk(plant, replica, plant.disks[replica]._replace(bit=True))
     return plant

@@ -169,13 +169,14 @@ class SimNode(FakeNode):
     def prepare_replica(self, spec: PrepareSpec) -> Prepared:
         self._called("prepare_replica")
         key = (spec.volume_id, spec.replica_id)
-        self._get(key)
+        known = self._get(key).record_version
         plant, link = agent.prepare(
             self.machines.plant(spec.volume_id),
             self.number,
             spec.epoch,
             spec.record_version,
             export=spec.consumer is not None,
+            renewed=spec.full_copy and spec.record_version > known,
         )
         self._raise_epoch(key, spec.epoch, spec.record_version, spec.marked)
         self.machines.put(spec.volume_id, plant)
@@ -239,7 +240,7 @@ class SimNode(FakeNode):
         """Only slots mean something here: the array is complete when all have a member."""
         self._called("tune")
         plant = self.machines.plant(volume_id)
-        taken = len(kernel.taking(agent.get_array(plant, self.number, epoch)))
+        taken = len(kernel.present(agent.get_array(plant, self.number, epoch)))
         self.machines.put(volume_id, plant._replace(wanted=max(tuning.slots, taken)))
         self.machines.tunings[volume_id, epoch] = tuning
 
@@ -261,6 +262,9 @@ class SimNode(FakeNode):
         self._called("set_limits")
         agent.get_array(self.machines.plant(volume_id), self.number, epoch)
         self.limits[volume_id] = limits
+
+    def _facts(self, key: tuple[str, str]) -> ReplicaFacts:
+        return replace(super()._facts(key), suspect=self.machines.plant(key[0]).disks[self.number].suspect)
 
     # What happens to it
 

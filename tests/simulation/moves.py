@@ -12,6 +12,7 @@ from replication.control import rebuild
 from replication.errors import TrilithError
 from tests.simulation import agent, kernel, operations, outside, reports
 from tests.simulation.kernel import CONTROL, Array
+from tests.simulation.refusing import refuse
 from tests.simulation.world import NODES, World, current, forgive, node_facts
 
 CONSUMERS = (0, 2)  # the volume is used there only: the others are like each other
@@ -233,10 +234,22 @@ def _breaking(world: World) -> Iterator[Move]:
         array = agent.find_array(plant, i)
         if array is not None:
             yield f"{NODES[i]}'s agent starts again", partial(_restart, world, array)
+        yield from _refusing(world, i)
         for other in (CONTROL, *sorted({a.node for a in plant.arrays} - {i})):
             pair = (min(i, other), max(i, other))
             if pair not in plant.site.cuts:
                 yield f"cut {_name(pair)}", partial(_same, world._replace(plant=outside.cut(plant, pair)))
+
+
+def _refusing(world: World, node: int) -> Iterator[Move]:
+    """Its disk refuses a write, which waits, or is acknowledged all the same."""
+    plant = world.plant
+    for array in plant.arrays:
+        if array.told:
+            into = partial(_into, world)
+            where = f"{NODES[node]}'s disk refuses a write in epoch {array.epoch}"
+            yield where, into(partial(refuse, plant, array, node))
+            yield f"{where}, nobody waits", into(partial(refuse, plant, array, node, late=True))
 
 
 KINDS = (Kind(_ordinary), Kind(_delaying, delays=1), Kind(_breaking, faults=1))

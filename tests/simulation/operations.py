@@ -80,7 +80,7 @@ def _attaching(record: Volume, node: str) -> Volume:
 
 def ask(world: World, replica: int, request: Ask) -> tuple[World, Answer]:
     """Make a replica ready, and hear of it, if its node answers."""
-    asks = (*world.asks[:replica], request, *world.asks[replica + 1 :])
+    asks = (*world.asks[:replica], request._replace(renewed=False), *world.asks[replica + 1 :])
     world = world._replace(asks=asks)
     if not kernel.hears(world.plant.site, replica) or replica in world.plant.site.dead:
         return world, Answer(replica, None, None)
@@ -92,8 +92,16 @@ def ask(world: World, replica: int, request: Ask) -> tuple[World, Answer]:
 
 def deliver_ask(world: World, replica: int, request: Ask) -> tuple[World, Answer]:
     """It reaches the node: the first time, once more, or late."""
-    plant, link = agent.prepare(world.plant, replica, request.epoch, request.version, export=request.export)
-    answer = Answer(replica, plant.site.boots[replica], link if request.export else None)
+    plant, link = agent.prepare(
+        world.plant,
+        replica,
+        request.epoch,
+        request.version,
+        export=request.export,
+        renewed=request.renewed,
+    )
+    boot, suspect = plant.site.boots[replica], plant.disks[replica].suspect
+    answer = Answer(replica, boot, link if request.export else None, suspect)
     return world._replace(plant=plant), answer
 
 
@@ -281,8 +289,8 @@ def _rebuild(world: World, plan: rebuild.Rebuild, report: ArrayReport) -> World:
 
 
 def ready(world: World, operation: Operation) -> World:
-    replica = operation.todo[0]
-    request = Ask(operation.epoch, operation.version, replica != operation.node)
+    replica, renewed = operation.todo[0], operation.copy is CopyMode.FULL
+    request = Ask(operation.epoch, operation.version, replica != operation.node, renewed)
     world, answer = ask(world, replica, request)
     if answer.boot is None:
         return _over(world)

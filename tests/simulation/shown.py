@@ -3,6 +3,7 @@
 _ARRAYS, _NETWORK, _SIMULATED = (
     f"tests/root/test_{name}.py::test_" for name in ("arrays", "network", "simulated")
 )
+_HOLD = "tests/lab/hold/test_hold.py::test_"
 SHOWN_BY = {
     "the first write to a clean chunk waits for the bits on all members before any data goes out": _SIMULATED
     + "data_goes_out_when_all_members_have_the_bit",
@@ -24,6 +25,8 @@ SHOWN_BY = {
     "the last member is not failed": _ARRAYS + "the_last_member_is_refused_and_the_array_goes_on",
     "a member that does not answer makes writes wait, with a hold layer under it (`Ways.hold`)": _ARRAYS
     + "writes_with_the_layer_wait_for_the_decision",
+    "what a disk refuses passes the hold layer, and may be acknowledged all the same": _HOLD
+    + "medium_errors_pass_the_layer_and_still_end_in_equal_members",
     "a fence ends what the target has accepted, because it drains (`Ways.drain`)": _NETWORK
     + "a_fence_waits_for_what_the_disk_has_not_ended",
     "a fenced replica is reached again under a new name only": _NETWORK

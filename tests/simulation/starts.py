@@ -19,6 +19,7 @@ _OUTLIVED = (
     "recovery of r1 ends in epoch 1",
     "report of epoch 1",
 )
+_REFUSED = (*_HEALTHY, "b's disk refuses a write in epoch 1, nobody waits")
 
 STORIES: dict[str, tuple[str, ...]] = {
     "a new volume": (),
@@ -59,6 +60,12 @@ STORIES: dict[str, tuple[str, ...]] = {
         "report of epoch 1",
         "mend b from a",
         "rebuild",
+    ),
+    "a disk has refused a write that was acknowledged": _REFUSED,
+    "a disk has refused a write that was acknowledged, and the consumer has told nobody": (
+        *_REFUSED,
+        "a loses power",
+        "detach",
     ),
     "nobody hears the consumer, and a replica is stale": (*_DEGRADED, "cut a from control", "detach"),
 }

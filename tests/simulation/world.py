@@ -41,6 +41,7 @@ class Ask(NamedTuple):
     epoch: int
     version: int
     export: bool
+    renewed: bool = False  # only the first time: a header that knows this version takes no such word again
 
 
 class Rejoin(NamedTuple):
@@ -58,6 +59,7 @@ class Answer(NamedTuple):
     replica: int
     boot: int | None
     link: Link | None
+    suspect: bool = False
 
 
 class Operation(NamedTuple):
@@ -183,7 +185,7 @@ def violations(world: World) -> list[str]:
     broken += [
         f"I1: r{i} is in sync and does not hold what was acknowledged"
         for i in in_sync(world.record)
-        if not _is_doubtful(world, i) and world.plant.disks[i].value not in world.plant.allowed
+        if not (_is_doubtful(world, i) or world.plant.disks[i].suspect) and _is_wrong(world.plant, i)
     ]
     array = current(world)
     return broken if array is None else broken + _wrong_members(world.plant, array)
@@ -211,11 +213,15 @@ def _is_wrong(plant: Plant, replica: int) -> bool:
 
 
 def forgive(world: World) -> World:
-    """All replicas in sync have lost power: what their caches forgot, one disk would have forgotten too."""
-    replicas = in_sync(world.record)
-    if not all(_is_doubtful(world, i) for i in replicas):
+    """All replicas in sync have lost power: what their caches forgot, one disk would have forgotten too.
+
+    One that has refused a write does not have it either.
+    """
+    forgetful = [i for i in in_sync(world.record) if _is_doubtful(world, i)]
+    disks = world.plant.disks
+    if not forgetful or any(not disks[i].suspect for i in set(in_sync(world.record)).difference(forgetful)):
         return world
-    left = {world.plant.disks[i].value for i in replicas}
+    left = {disks[i].value for i in forgetful}
     return world._replace(plant=world.plant._replace(allowed=world.plant.allowed | left))
 
 
@@ -223,7 +229,7 @@ def forgive(world: World) -> World:
 
 
 @cache
-def replica_facts(replica: int, epoch: int, volatile: bool) -> ReplicaFacts:
+def replica_facts(replica: int, epoch: int, volatile: bool, suspect: bool) -> ReplicaFacts:
     return ReplicaFacts(
         volume_id=VOLUME,
         replica_id=replica_id(replica),
@@ -231,14 +237,14 @@ def replica_facts(replica: int, epoch: int, volatile: bool) -> ReplicaFacts:
         size_bytes=SIZE,
         epoch=epoch,
         record_version=0,
-        suspect=False,
+        suspect=suspect,
         volatile_cache=volatile,
     )
 
 
 def prepared(world: World, answer: Answer) -> Prepared:
     volatile = world.plant.ways.volatile
-    facts = replica_facts(answer.replica, world.record.epoch, volatile)
+    facts = replica_facts(answer.replica, world.record.epoch, volatile, answer.suspect)
     return Prepared(facts, boot_id(answer.boot or 0), None if answer.link is None else _TARGET)
 
 
@@ -251,7 +257,7 @@ def node_facts(world: World) -> Mapping[str, NodeFacts]:
 
 def _facts_of(world: World, node: int) -> NodeFacts:
     site, disk = world.plant.site, world.plant.disks[node]
-    found = replica_facts(node, disk.epoch, world.plant.ways.volatile)
+    found = replica_facts(node, disk.epoch, world.plant.ways.volatile, disk.suspect)
     arrays = (a for a in world.plant.arrays if a.node == node)
     return NodeFacts(
         node=NODES[node],

@@ -1,0 +1,25 @@
+"""A disk refuses a write: no path error, so the hold layer lets it pass, and md fails the member."""
+
+from tests.simulation import kernel
+from tests.simulation.kernel import Array, Plant
+
+
+def refuse(plant: Plant, array: Array, replica: int, *, late: bool = False) -> Plant | None:
+    """A write that all others take. md waits with it until somebody lets the array go on.
+
+    `late`: md had failed the member already when the error of this write came; it waits for the others only.
+    None where it does not come to that: nobody else serves, and the last member is never failed; or the bits
+    that go out first wait for another.
+    """
+    member, taking = array.members[replica], frozenset(kernel.taking(array))
+    others, there = taking - {replica}, kernel.reached(plant, array, taking)
+    if member is None or replica not in there or array.held or kernel.is_blocked(array):
+        return None
+    if not others.intersection(kernel.serving(array)) or (not others <= there and not array.bit):
+        return None
+    plant, begun = kernel.begin(kernel.mark(plant, there & others), array)
+    pending = others if late else others | {replica}
+    failed = kernel.with_member(begun, replica, member._replace(faulty=True))
+    failed = failed._replace(bit=True, sent=True, pending=pending)
+    plant = kernel.with_disk(plant, replica, plant.disks[replica]._replace(suspect=True))
+    return kernel.go_on(kernel.with_array(plant, begun, failed), failed)
