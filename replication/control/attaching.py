@@ -1,6 +1,7 @@
 """A volume's way to a node: record the epoch, make the replicas ready, record who starts, assemble."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +11,7 @@ from replication.control.first_look import FirstLook
 from replication.control.lifecycle import has_booted
 from replication.control.records import Records
 from replication.control.starting import Start, are_enough, choose_start, order_members
-from replication.errors import AlreadyExists, TrilithError, Unavailable, Unsupported
+from replication.errors import AlreadyExists, Conflict, TrilithError, Unavailable, Unsupported
 from replication.model import NO_LIMITS, ArrayReport, Attachment, Prepared, Versioned, Volume
 
 
@@ -46,11 +47,15 @@ class Attaching:
         return None if volume.consumer is None else self._executor.find_array(volume)
 
     def undo(self, volume: Volume) -> None:
-        """Nobody has been told of this attachment. What cannot be reached now is ended by the next epoch."""
+        """Nobody has been told of this attachment. What cannot be reached now is ended by the next epoch.
+
+        Record first. Conflict when it says that the volume is attached: then the store did the last swap, and
+        only its answer was lost. An array whose exports were taken away would wait for ever.
+        """
+        self._records.change(volume.id, lambda v: insync.undo_attach(v, volume.epoch))
         if volume.consumer is not None:
             self._abandon(volume, volume.consumer)
         self._executor.release_all(volume)
-        self._records.change(volume.id, lambda v: insync.undo_attach(v, volume.epoch))
         self._records.tell(volume, "undone", f"attachment to node {volume.consumer}, epoch {volume.epoch}")
 
     def _find_device(self, volume: Volume, node: str) -> str | None:
@@ -69,7 +74,8 @@ class Attaching:
         try:
             return self._assemble(begun)
         except TrilithError:
-            self.undo(begun.volume)
+            with suppress(Conflict):
+                self.undo(begun.volume)
             raise
 
     def _assemble(self, begun: Versioned) -> str:

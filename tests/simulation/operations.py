@@ -164,11 +164,18 @@ def attached(world: World, operation: Operation) -> World:
 
 
 def undo(world: World, operation: Operation) -> World:
+    """Record first: it may say that the volume is attached."""
+    try:
+        return _at(swap(world, insync.undo_attach(world.record, operation.epoch)), "unwind")
+    except TrilithError:
+        return _over(world)
+
+
+def unwind(world: World, operation: Operation) -> World:
     plant = world.plant
     if kernel.hears(plant.site, operation.node):
         plant = agent.abandon(plant, operation.node, operation.epoch)
-    world = release_all(world._replace(plant=plant), operation.epoch)
-    return _over(_try(world, lambda: insync.undo_attach(world.record, operation.epoch)))
+    return _over(release_all(world._replace(plant=plant), operation.epoch))
 
 
 def release_all(world: World, epoch: int) -> World:
@@ -340,6 +347,7 @@ STAGES: dict[str, Callable[[World, Operation], World]] = {
     "admit": admit,
     "attached": attached,
     "undo": undo,
+    "unwind": unwind,
     "stop": stop,
     "detached": partial(detached, clean=True),
     "crashed": partial(detached, clean=False),
