@@ -19,15 +19,21 @@ from tests.simulation.refusing import refuse
 NODES = ("a", "b", "c", "d", "e", "f")
 
 
-class Absent(MemoryStore):
-    """A store that may be away."""
+class Shaky(MemoryStore):
+    """A store that may be away, that refuses some swaps, and has done others although it seems not to."""
 
-    away = False
+    def __init__(self, cluster: str, befalls: Callable[[str], bool]) -> None:
+        super().__init__(cluster)
+        self.away = False
+        self._befalls = befalls
 
     def swap_volume(self, volume: Volume, expected_version: int, events: tuple[Event, ...] = ()) -> Versioned:
-        if self.away:
+        if self.away or self._befalls("a swap is refused"):
             raise Unavailable("the store is away")
-        return super().swap_volume(volume, expected_version, events)
+        swapped = super().swap_volume(volume, expected_version, events)
+        if self._befalls("a swap is done unheard"):
+            raise Unavailable("the store's answer is lost")
+        return swapped
 
 
 class Breaking:
@@ -40,12 +46,16 @@ class Breaking:
         self.climate = draw(self._random)
         self._cluster = SimCluster(NODES)
         self._machines = self._cluster.machines
-        self._store, self._clock = Absent(self._cluster.name), HandClock()
+        self._store, self._clock = Shaky(self._cluster.name, self._befalls), HandClock()
         self._late: list[tuple[str, str, Callable[[], object]]] = []  # node, call, what it does
         self._mail: list[tuple[str, ArrayReport]] = []
         self._images: dict[str, Image] = {}
         self._ids: list[str] = []
         self._busy = False  # in the middle of a call
+        self._calm = True
+
+    def _befalls(self, kind: str) -> bool:
+        return not self._calm and self.climate.befalls(self._random, kind)
 
     def _note(self, event: str) -> None:
         self.events.append(event)
@@ -125,7 +135,8 @@ class Breaking:
         He often dies before he has told of it.
         """
         late, refusals = self._random.random() < 0.7, []
-        for volume_id in self._ids:
+        reported = {report.volume_id for _, report in self._mail}  # it may give up those that have the write
+        for volume_id in (each for each in self._ids if each not in reported):
             plant = self._machines.plant(volume_id)
             for array in (each for each in plant.arrays if each.told):
                 able = (i for i in kernel.taking(array) if not self._is_needed_by(volume_id, i))
@@ -158,13 +169,14 @@ class Breaking:
         return number in good and (blamed or good - own <= {number})
 
     def _good(self, volume_id: str) -> set[int]:
-        """Where replicas in sync are, but for disks that were replaced, refused writes, or are old copies."""
+        """Where replicas in sync are, but for disks that died, were replaced, refused writes, or are old."""
         record, disks = self._store.get_volume(volume_id).volume, self._machines.plant(volume_id).disks
         there = {NODES.index(r.node) for r in insync.in_sync(record) if self._is_there(volume_id, r)}
         return {i for i in there if not disks[i].suspect} or there
 
     def _is_there(self, volume_id: str, replica: Replica) -> bool:
-        header = self._cluster.sim[replica.node].replicas.get((volume_id, replica.id))
+        node = self._cluster.sim[replica.node]
+        header = None if node.is_dead else node.replicas.get((volume_id, replica.id))
         return header is not None and not rebuild.is_old(replica, header)
 
     def _agent(self, node: SimNode) -> None:

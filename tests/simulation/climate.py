@@ -21,6 +21,8 @@ CHANCES = {
     "a call is lost": 0.01,
     "an answer is lost": 0.01,
     "a call is late": 0.02,
+    "a swap is refused": 0.02,
+    "a swap is done unheard": 0.02,
     "the process dies": 0.1,
     "an old disk": 0.7,  # while a machine is off
 }

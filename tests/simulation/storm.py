@@ -57,7 +57,7 @@ class Storm(Breaking):
         super().__init__(seed)
         self.steps = 0
         self.helped = 0  # how often somebody had to do what the product cannot
-        self._calm, self._lives = True, 10**9
+        self._lives = 10**9
         self._processes = [self._new_process() for _ in range(2)]
         self._cluster.add_to(self._processes[0].control)
         requests = (
@@ -85,17 +85,14 @@ class Storm(Breaking):
             raise Unavailable(f"{call} does not reach {node}")
 
     def after(self, node: str, call: str) -> None:
-        if not self._calm and self._befalls("an answer is lost"):
+        if self._befalls("an answer is lost"):
             raise TimedOut(f"the answer of {node} to {call} is lost")
 
     def detains(self, node: str, call: str, act: Callable[[], object]) -> bool:
-        if self._calm or call not in DETAINED or not self._befalls("a call is late"):
+        if call not in DETAINED or not self._befalls("a call is late"):
             return False
         self._late.append((node, call, act))
         return True
-
-    def _befalls(self, kind: str) -> bool:
-        return self.climate.befalls(self._random, kind)
 
     def _meanwhile(self) -> None:
         self._busy, lives = True, self._lives
