@@ -37,6 +37,7 @@ RUNS = (
     Run("three replicas, volatile caches, a slow call", 3, faults=1, delays=1, depth=3, ways=VOLATILE),
     Run("five replicas, a fault", 5, faults=1, delays=0, depth=3),
     Run("five replicas, a slow call", 5, faults=0, delays=1, depth=3),
+    Run("five replicas, two faults", 5, faults=2, delays=0, depth=2),
 )
 
 
