@@ -1,6 +1,7 @@
 """What a run has: machines, a store, volumes; and what breaks of it."""
 
 import random
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -17,20 +18,31 @@ from tests.simulation.machines import Image, SimCluster, SimNode
 from tests.simulation.refusing import refuse
 
 NODES = ("a", "b", "c", "d", "e", "f")
+VERSIONS_KNOWN = 3
 
 
 class Shaky(MemoryStore):
-    """A store that may be away, that refuses some swaps, and has done others although it seems not to."""
+    """A store that may be away, that refuses some swaps, and has done others although it seems not to.
 
-    def __init__(self, cluster: str, befalls: Callable[[str], bool]) -> None:
+    What is known of a record without asking is one of its last versions.
+    """
+
+    def __init__(self, cluster: str, befalls: Callable[[str], bool], choices: random.Random) -> None:
         super().__init__(cluster)
         self.away = False
         self._befalls = befalls
+        self._choices = choices
+        self._written: dict[str, deque[Versioned]] = {}
+
+    def recall_volume(self, volume_id: str) -> Versioned | None:
+        written = self._written.get(volume_id)
+        return self._choices.choice(written) if written else None
 
     def swap_volume(self, volume: Volume, expected_version: int, events: tuple[Event, ...] = ()) -> Versioned:
         if self.away or self._befalls("a swap is refused"):
             raise Unavailable("the store is away")
         swapped = super().swap_volume(volume, expected_version, events)
+        self._written.setdefault(volume.id, deque(maxlen=VERSIONS_KNOWN)).append(swapped)
         if self._befalls("a swap is done unheard"):
             raise Unavailable("the store's answer is lost")
         return swapped
@@ -46,7 +58,7 @@ class Breaking:
         self.climate = draw(self._random)
         self._cluster = SimCluster(NODES)
         self._machines = self._cluster.machines
-        self._store, self._clock = Shaky(self._cluster.name, self._befalls), HandClock()
+        self._store, self._clock = Shaky(self._cluster.name, self._befalls, self._random), HandClock()
         self._late: list[tuple[str, str, Callable[[], object]]] = []  # node, call, what it does
         self._mail: list[tuple[str, ArrayReport]] = []
         self._images: dict[str, Image] = {}
