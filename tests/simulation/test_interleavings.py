@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation.explore import Atlas, explore
+from tests.simulation.explore import Atlas, explore, play
 from tests.simulation.kernel import Ways
 from tests.simulation.runs import RUNS, Run, describe
 from tests.simulation.starts import STORIES, start
@@ -29,12 +29,12 @@ def test_no_interleaving_breaks_the_invariants(
 
 
 @pytest.mark.parametrize(
-    ("ways", "begin"),
+    ("ways", "begin", "moves"),
     [
-        (Ways(hold=False), "in use"),
-        (Ways(drain=False), "in use"),
-        (Ways(orderly=False), "in use"),
-        (Ways(prompt=False), "a confirmation has outlived what it confirmed"),
+        (Ways(hold=False), "in use", ()),
+        (Ways(drain=False), "in use", ("write in epoch 1, r1 is slow", "a loses power")),
+        (Ways(orderly=False), "in use", ()),
+        (Ways(prompt=False), "a confirmation has outlived what it confirmed", ()),
     ],
     ids=[
         "no hold layer",
@@ -43,6 +43,7 @@ def test_no_interleaving_breaks_the_invariants(
         "a confirmation that outlives its agent",
     ],
 )
-def test_what_is_assumed_is_needed(ways: Ways, begin: str) -> None:
-    found = explore([(begin, start(begin, 3, 1, 1, ways))], depth=6)
+def test_what_is_assumed_is_needed(ways: Ways, begin: str, moves: tuple[str, ...]) -> None:
+    """`moves` that come first shorten the search."""
+    found = explore([(begin, play(start(begin, 3, 1, 1, ways), moves))], depth=6)
     assert any("I1" in broken for broken in found.broken)
