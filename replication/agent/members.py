@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from replication.agent.machine import Machine
 from replication.agent.names import NQN_PREFIX, HoldName, parse_export_name, parse_hold_name
 from replication.clock import wait_until
-from replication.errors import NotFound, TrilithError
+from replication.errors import NotFound, TrilithError, Unavailable
 from replication.kernel import blockdev
 from replication.kernel.hold import HoldState
 from replication.kernel.nvme import Connection, Controller
@@ -124,7 +124,7 @@ class Members:
         """Let the hold layer show the device's new size, once that has room for `size_bytes` of data."""
         tree, needed = self._machine.tree, DATA_OFFSET_BYTES + size_bytes
         wait_until(
-            lambda: blockdev.size_bytes(tree, joint.below) >= needed,
+            lambda: self._size_below(joint) >= needed,
             f"replica {joint.replica_id}'s device {joint.below} to grow",
             timeout=RESIZE_TIMEOUT,
             clock=self._machine.clock,
@@ -132,6 +132,12 @@ class Members:
         if blockdev.size_bytes(tree, joint.kname) < needed:
             number, size = blockdev.number(tree, joint.below), blockdev.size_bytes(tree, joint.below)
             self._machine.holds.reload(joint.hold, number, size)
+
+    def _size_below(self, joint: Joint) -> int:
+        try:
+            return blockdev.size_bytes(self._machine.tree, joint.below)
+        except NotFound as error:  # what is asked for is the volume, and that is there
+            raise Unavailable(f"replica {joint.replica_id}'s device {joint.below} has gone") from error
 
     def find_holds(self, volume_id: str = "") -> Iterator[tuple[HoldName, HoldState]]:
         """Every hold layer of ours, or only those of one volume."""

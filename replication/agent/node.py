@@ -12,7 +12,7 @@ from replication.agent.machine import Machine
 from replication.agent.members import Members
 from replication.agent.peers import Peers
 from replication.agent.rejoin import rejoin
-from replication.agent.release import obey
+from replication.agent.release import obey, require_no_loss
 from replication.agent.replicas import Replicas
 from replication.agent.reports import Listener, Reports
 from replication.agent.staging import Staging
@@ -187,6 +187,7 @@ class Agent:
     def grow_array(self, volume_id: str, epoch: int, size_bytes: int) -> None:
         array = self._get(volume_id, epoch)
         with array.lock:
+            require_no_loss(self._machine, self._members, array)
             for joint in array.members.values():
                 self._members.resize(joint, size_bytes)
             if read_array(self._machine.tree, volume_id).component_size_bytes <= size_bytes:

@@ -10,7 +10,7 @@ from functools import partial
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
-from replication.errors import NotFound, TimedOut, TrilithError
+from replication.errors import FailedPrecondition, NotFound, TimedOut, TrilithError
 from replication.kernel.md_members import check_not_last, fail_member, release_pending, remove_member
 from replication.kernel.sockets import break_connections
 from replication.model import Confirmation
@@ -131,3 +131,14 @@ def clear_away(machine: Machine, members: Members, array: Assembled) -> None:
             except TrilithError:  # requests to end; tried again at the next round
                 continue
             del array.members[joint.replica_id]
+
+
+def require_no_loss(machine: Machine, members: Members, array: Assembled) -> None:
+    """FailedPrecondition while a member is lost, or a dropped one is there still. The array's lock is held.
+
+    What waits for all writes under way would wait for a lost one's, and nobody could return meanwhile.
+    """
+    clear_away(machine, members, array)
+    gone = [joint.replica_id for joint in array.members.values() if joint.released or joint.suspected]
+    if gone:
+        raise FailedPrecondition(f"volume {array.volume_id} waits for what becomes of {', '.join(gone)}")

@@ -9,9 +9,9 @@ import pytest
 from replication.agent import release
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
-from replication.agent.members import Joint
+from replication.agent.members import Joint, Members
 from replication.clock import SystemClock, wait_until
-from replication.errors import FailedPrecondition
+from replication.errors import FailedPrecondition, NotFound, Unavailable
 from replication.kernel import md, md_members, md_state
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.dm_wire import Target
@@ -91,6 +91,10 @@ def word(*in_sync: str) -> Confirmation:
     return Confirmation(VOLUME, 1, 5, in_sync, (), 9)
 
 
+def no_local(volume_id: str, replica_id: str, epoch: int) -> str:
+    raise NotFound(f"{volume_id}, {replica_id}, epoch {epoch}")
+
+
 def is_faulty(tree: LockedMd, kname: str) -> bool:
     return any(each.kname == kname and each.faulty for each in md_state.read_members(tree, VOLUME))
 
@@ -136,3 +140,24 @@ def test_the_last_member_is_not_let_go_however_long_mds_lock_is_held(
         release.obey(machine, array, word("r7"))
     assert ("hold-r0", "fail_if_no_path") not in control.messages
     tree.unlocked.set()
+
+
+def test_what_waits_for_all_writes_does_not_begin_while_a_member_is_lost(
+    machine: Machine, tree: LockedMd, array: Assembled
+) -> None:
+    """Its array would be locked until somebody has recorded the loss, and none could return to it."""
+    members = Members(machine, find_local=no_local)
+    release.require_no_loss(machine, members, array)
+    array.members["r2"].suspected = "silent"
+    with pytest.raises(FailedPrecondition, match="what becomes of r2"):
+        release.require_no_loss(machine, members, array)
+    array.members["r2"].suspected, array.members["r2"].released = "", True
+    md_members.fail_member(tree, VOLUME, "dm-2")
+    tree.busy_removals = 1
+    with pytest.raises(FailedPrecondition, match="what becomes of r2"):
+        release.require_no_loss(machine, members, array)
+
+
+def test_a_device_that_has_gone_is_no_volume_that_is_not_there(machine: Machine) -> None:
+    with pytest.raises(Unavailable, match="r2's device nvme1n1 has gone"):
+        Members(machine, find_local=no_local).resize(Joint("r2", "hold-r2", "dm-2", "nvme1n1", None), MIB)
