@@ -25,7 +25,7 @@ from replication.agent.watcher import Watcher
 from replication.agent.wiping import Wiping
 from replication.errors import StaleEpoch
 from replication.kernel import md
-from replication.kernel.md_state import find_array, list_arrays, read_array
+from replication.kernel.md_state import find_array, read_array
 from replication.model import (
     Ailment,
     ArrayReport,
@@ -71,8 +71,6 @@ class Agent:
 
     def start(self) -> None:
         """Watch and flush what is assembled; serving may begin after this: facts about arrays are there."""
-        for volume_id in list_arrays(self._machine.tree):
-            md.let_writes_go_on(self._machine.tree, volume_id)
         self._watcher.look_at_all()
         self._watcher.start()
         self._flusher.start()
@@ -249,5 +247,7 @@ def read_back_arrays(machine: Machine, members: Members) -> list[Assembled]:
         state = find_array(machine.tree, volume_id)
         if state is not None and state.running:
             joints = [members.read_back(name, hold) for name, hold in pairs]
-            arrays.append(Assembled(volume_id, epoch, {joint.replica_id: joint for joint in joints}))
+            array = Assembled(volume_id, epoch, {joint.replica_id: joint for joint in joints})
+            array.writes_kept = md.are_writes_kept(machine.tree, volume_id)
+            arrays.append(array)
     return arrays

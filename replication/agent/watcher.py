@@ -28,6 +28,7 @@ from replication.agent.reports import Reports
 from replication.agent.slowness import Paces
 from replication.agent.yielding import take_turns
 from replication.errors import NotFound, TimedOut, TrilithError
+from replication.kernel import md
 from replication.kernel.blockdev import SECTOR_BYTES
 from replication.kernel.md_members import set_write_mostly
 from replication.kernel.md_state import SCRUBS, SYNCS, ArrayState, device_of, read_array
@@ -247,7 +248,7 @@ class Watcher:
         """
         settle = not array.write_mostly_settled and not state.resync_owed
         key = f"tidy {array.volume_id}"
-        if not (settle or array.released()) or self._machine.blocking.is_pending(key):
+        if not (settle or array.writes_kept or array.released()) or self._machine.blocking.is_pending(key):
             return
         with suppress(TimedOut):
             act = partial(self._tidy_now, array, state, settle=settle)
@@ -258,6 +259,9 @@ class Watcher:
             return
         try:
             clear_away(self._machine, self._members, array)
+            if array.writes_kept:
+                md.let_writes_go_on(self._machine.tree, array.volume_id)
+                array.writes_kept = False
             if settle:
                 self._settle_write_mostly(array, state)
         finally:
@@ -290,7 +294,8 @@ def _list_remote(arrays: Iterable[Assembled]) -> Iterator[Joint]:
 def is_restless(array: Assembled, report: ArrayReport) -> bool:
     """Whether something goes on there that no sign tells the progress of."""
     unconnected = any(joint.unconnected_since for joint in tuple(array.members.values()))
-    return in_trouble(report) or report.activity in SCRUBS or bool(array.released()) or unconnected
+    busy = report.activity in SCRUBS or array.writes_kept or bool(array.released())
+    return in_trouble(report) or busy or unconnected
 
 
 def latency_bound(array: Assembled) -> float:

@@ -264,10 +264,18 @@ def set_slots(tree: Tree, name: str, count: int) -> None:
         _write_unless_syncing(tree, name, "raid_disks", count)
 
 
-def let_writes_go_on(tree: Tree, name: str) -> None:
+def are_writes_kept(tree: Tree, name: str) -> bool:
     """Who kept them waiting, in `grow` or `set_slots`, has died."""
-    if tree.read(f"{array_path(name)}/suspend_hi").strip() != "0":
-        tree.write(f"{array_path(name)}/suspend_hi", 0)
+    return tree.read(f"{array_path(name)}/suspend_hi") != "0"
+
+
+def let_writes_go_on(tree: Tree, name: str) -> None:
+    """What has grown is marked first, to which who died did not come. Repeatable.
+
+    md waits for what is under way, also for what a lost member keeps.
+    """
+    _mark_owed(tree, name)
+    tree.write(f"{array_path(name)}/suspend_hi", 0)
 
 
 @contextmanager

@@ -61,6 +61,12 @@ def test_an_array_whose_member_has_no_connection_or_was_dropped_is_looked_at_aga
     assert is_restless(array(NOW), report())
 
 
+def test_an_array_whose_writes_wait_since_an_agent_died_is_looked_at_again() -> None:
+    kept = array(None)
+    kept.writes_kept = True
+    assert is_restless(kept, report())
+
+
 def test_a_member_may_take_five_seconds_unless_somebody_says_otherwise() -> None:
     told = array(None)
     assert latency_bound(told) == 5.0

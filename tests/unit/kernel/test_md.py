@@ -190,11 +190,15 @@ def test_an_array_that_did_not_grow_is_not_left_frozen(tree: FakeMd) -> None:
 
 
 def test_writes_go_on_that_were_kept_waiting_by_who_has_died(tree: FakeMd) -> None:
+    """Marked is what has grown: they may go there."""
     start(tree)
+    md.grow(tree, "v1", 2 * SIZE)
+    marked = tree.set_bits.pop()
+    assert not md.are_writes_kept(tree, "v1")
     tree.put(f"{BASE}/suspend_hi", "9223372036854775807")
-    for _ in range(2):
-        md.let_writes_go_on(tree, "v1")
-    assert [write for write in tree.written if "suspend_hi" in write[0]] == [(f"{BASE}/suspend_hi", "0")]
+    assert md.are_writes_kept(tree, "v1")
+    md.let_writes_go_on(tree, "v1")
+    assert tree.written[-2:] == [(f"{BASE}/bitmap_set_bits", marked), (f"{BASE}/suspend_hi", "0")]
 
 
 def test_other_slots_are_given_while_no_write_is_under_way(tree: FakeMd) -> None:
