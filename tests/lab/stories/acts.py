@@ -1,6 +1,9 @@
 """What happens in several stories."""
 
+from collections.abc import Sequence
+
 from hack.checker.collector import Verdict
+from hack.lab.vm import Machine
 from replication.model import ArrayReport, Volume
 from tests.lab.stand import Checked, Stand, dump, wait_for
 
@@ -16,20 +19,31 @@ def move(stand: Stand, volume: Volume, lost: Checked, node: str) -> Verdict:
 def cut_all_power(stand: Stand, volume: Volume, node: str, *, stays_off: str = "") -> None:
     """All machines at once; until they and their agents run, and the volume is attached to `node` again."""
     old_epoch = stand.control.volumes.get(volume.id).epoch
+    cut_power_of(stand.cluster.machines)
+    back = [machine for machine in stand.cluster.machines if machine.name != stays_off]
+    return_power_to(stand, back, volume, node, old_epoch)
+
+
+def cut_power_of(machines: Sequence[Machine]) -> None:
+    for machine in machines:
+        machine.crash()
+
+
+def return_power_to(
+    stand: Stand, machines: Sequence[Machine], volume: Volume, node: str, old_epoch: int
+) -> None:
+    """Until they and their agents run, and the volume is attached to `node` again, after `old_epoch`."""
 
     def is_back() -> bool:
         status, _ = stand.machine(node).execute(["test", "-b", f"/dev/md_{volume.id}"])
         return status == 0 and stand.control.volumes.get(volume.id).epoch > old_epoch
 
-    for machine in stand.cluster.machines:
-        machine.crash()
-    back = [machine for machine in stand.cluster.machines if machine.name != stays_off]
-    for machine in back:
+    for machine in machines:
         machine.power_on()
-    for machine in back:
+    for machine in machines:
         machine.wait_ready()
         stand.site.start_agent(machine)
-    for machine in back:
+    for machine in machines:
         stand.site.wait_for_agent(machine)
     wait_for(is_back, "the volume to be attached again")
 
