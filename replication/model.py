@@ -1,7 +1,7 @@
 """The values that control plane, contract and agent share: frozen, parsed once, without behaviour.
 
-Sizes are bytes, times are seconds. Identifiers are opaque and safe in every kernel name: a volume's is `v`
-and 16 hexadecimal digits, a replica's is `r` and a number that its volume never uses twice.
+Sizes are bytes, times are seconds. Identifiers are safe in every kernel name: a volume's is `v` and 16
+hexadecimal digits, a replica's is `r` and a number that its volume never uses twice.
 """
 
 from dataclasses import dataclass, field
@@ -9,8 +9,7 @@ from enum import StrEnum
 
 from replication.tuning import Tuning
 
-MIB = 1 << 20
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 
 class ReplicaState(StrEnum):
@@ -101,6 +100,7 @@ class Volume:
     consumer: str | None = None  # the node whose array may write, or may still think so
     resync_source: str | None = None  # replica that others are made equal to after an unclean stop
     target_size_bytes: int = 0  # while expanding
+    grown_from: int = 0  # while expanding: the size before, once an array may have the new one; 0: none has
     next_replica: int = 0  # number of the next replica's id
     parameters: tuple[tuple[str, str], ...] = ()  # what the creator asked for, sorted: compared on a repeat
     created: float = 0.0
@@ -321,6 +321,7 @@ class AttachSpec:
     members: tuple[Member, ...]
     resync: bool
     readonly: bool = False  # nobody may write to the device
+    marked_from: int = 0  # all from this byte on counts as marked, whatever bitmaps say; 0: nothing more
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Attachments:
             bitmap_chunk_bytes=chunk,
             members=choose_members(joints, resync=spec.resync),
             resync=spec.resync,
-            set_bits=self._unite_bits(joints, spec.size_bytes, chunk),
+            set_bits=unite((self._unite_bits(joints, spec.size_bytes, chunk), list_marked(spec))),
         )
         md.assemble(self._machine.tree, array, self._machine.clock)
         md.activate(self._machine.tree, spec.volume_id, time_base_seconds=TIME_BASE)
@@ -182,6 +182,12 @@ def _do_at_once(acts: Sequence[Callable[[], None]]) -> None:
         futures = [pool.submit(act) for act in acts]
     for future in futures:
         future.result()
+
+
+def list_marked(spec: AttachSpec) -> Ranges:
+    """Chunks of what is new: an array of an earlier epoch may have grown, and not come to marking it."""
+    last = -(-spec.size_bytes // spec.bitmap_chunk_bytes) - 1
+    return ((spec.marked_from // spec.bitmap_chunk_bytes, last),) if spec.marked_from else ()
 
 
 def choose_members(joints: list[Joint], *, resync: bool) -> tuple[md.MemberSpec, ...]:

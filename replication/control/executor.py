@@ -152,6 +152,7 @@ class Executor:
             members=members,
             resync=volume.resync_source is not None,
             readonly=volume.readonly,
+            marked_from=volume.grown_from,
         )
         api = self._nodes.to(_consumer_of(volume))
         return _past_older(api, volume.id, volume.epoch, lambda: api.attach(spec))

@@ -3,7 +3,8 @@
 What it has to keep of I1 to I4 (insync.py):
 
 * I1  Replicas are in sync from the start only because all of them were made of zeroes, and nobody could write
-      before. Growing changes nobody's state: the volume has the new size when its replicas and its array do.
+      before. Growing changes nobody's state: the volume has the new size when its members do, and before its
+      array does, so that no replica comes into sync without what may be written there.
 * I2  A volume is deleted only when nobody may write to it.
 * I4  A volume is ready when all of its replicas are in sync, and growing takes none of them away.
 """
@@ -133,17 +134,33 @@ def begin_expand(volume: Volume, size_bytes: int) -> Volume:
     return replace(volume, phase=Phase.EXPANDING, target_size_bytes=target)
 
 
+def show_growth(volume: Volume, size_bytes: int) -> Volume:
+    """Its members have `size_bytes`; persist this before its array has: its user may write there at once.
+
+    Whoever hears nothing more of that array knows from it what a replica must hold, and that what is new may
+    be marked in the dead consumer's memory alone.
+    """
+    _require_phase(volume, Phase.EXPANDING)
+    return replace(volume, size_bytes=size_bytes, grown_from=volume.grown_from or volume.size_bytes)
+
+
 def finish_expand(volume: Volume, size_bytes: int) -> Volume:
     """Its replicas and its array have `size_bytes` now. A larger wish that came meanwhile stays."""
     _require_phase(volume, Phase.EXPANDING)
+    grown = replace(volume, size_bytes=size_bytes, grown_from=0)
     if volume.target_size_bytes > size_bytes:
-        return replace(volume, size_bytes=size_bytes)
-    return replace(volume, phase=Phase.READY, size_bytes=size_bytes, target_size_bytes=0)
+        return grown
+    return replace(grown, phase=Phase.READY, target_size_bytes=0)
 
 
 def undo_expand(volume: Volume) -> Volume:
-    """It cannot be had. Replicas that grew already keep the room; the next expansion uses it."""
+    """It cannot be had. Replicas that grew already keep the room; the next expansion uses it.
+
+    A smaller one that may have been shown to its user is finished.
+    """
     _require_phase(volume, Phase.EXPANDING)
+    if volume.grown_from:
+        return replace(volume, target_size_bytes=volume.size_bytes)
     return replace(volume, phase=Phase.READY, target_size_bytes=0)
 
 

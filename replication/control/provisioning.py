@@ -78,6 +78,7 @@ class Provisioning:
             self._give_up_growth(volume, needed)
             raise _worst(f"volume {volume.name} cannot grow", volume, needed)
         if volume.attachment is Attachment.ATTACHED:
+            self._records.change(volume.id, lambda v: lifecycle.show_growth(v, target))
             self._executor.grow_array(volume, target)
         grown = self._records.change(volume.id, lambda v: lifecycle.finish_expand(v, target)).volume
         self._records.tell(grown, "expanded", f"to {target} bytes")

@@ -93,11 +93,10 @@ def is_complete(volume: Volume) -> bool:
 def wants_rebuild(volume: Volume) -> tuple[Replica, ...]:
     """Stale replicas of a running array, none while another is being copied: one at a time per volume.
 
-    None either when there are enough without them, nor before an expansion has ended: the array before this
-    one may have grown and been written to. This one is smaller and would not copy that, and when it grows
-    md would make it equal to the replica that came back.
+    None either when there are enough without them. An array of a volume that grows has the new size already,
+    if one before it may have been written to beyond the old one: lifecycle.show_growth.
     """
-    running = volume.attachment is Attachment.ATTACHED and volume.phase is Phase.READY
+    running = volume.attachment is Attachment.ATTACHED and volume.phase in {Phase.READY, Phase.EXPANDING}
     if not running or is_complete(volume) or is_rebuilding(volume):
         return ()
     return tuple(r for r in volume.replicas if r.state is ReplicaState.STALE)

@@ -58,6 +58,7 @@ CALLS: list[tuple[tuple[Any, ...], object]] = [
                 2,
                 (model.Member("r0", None), model.Member("r1", TARGET)),
                 resync=True,
+                marked_from=2**40,
             ),
         ),
         "/dev/md/v1",

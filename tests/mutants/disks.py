@@ -1,9 +1,9 @@
-"""Mistakes about disks that refuse writes, and about what their bitmaps mark."""
+"""Mistakes about disks that refuse writes, about what their bitmaps mark, and about how large they are."""
 
 from dataclasses import replace
 
 from replication.agent.replicas import Replicas
-from replication.model import CopyMode, Phase, Prepared, PrepareSpec, Replica, ReplicaState, Volume
+from replication.model import CopyMode, Prepared, PrepareSpec, ReplicaState, Volume
 from tests.mutants.mistakes import Function
 
 
@@ -19,16 +19,6 @@ def made_good_by_attaching(original: Function) -> Function:
         return original(self, replace(spec, full_copy=True))  # type: ignore[no-any-return]
 
     return prepare
-
-
-def growth_overlooked(original: Function) -> Function:
-    """Replicas come back whether an expansion has ended or not."""
-
-    def wants_rebuild(volume: Volume) -> tuple[Replica, ...]:
-        found: tuple[Replica, ...] = original(replace(volume, phase=Phase.READY))
-        return found
-
-    return wants_rebuild
 
 
 def suspect_ignored(original: Function) -> Function:
@@ -53,3 +43,8 @@ def bitmaps_kept_at_the_begin(original: Function) -> Function:
         return replace(begun, replicas=tuple(kept))
 
     return start_rebuild
+
+
+def size_recorded_late(_: Function) -> Function:
+    """The record has the new size only once the array has had it."""
+    return lambda volume, _size: volume

@@ -10,6 +10,7 @@ REBUILD = "tests/unit/control/test_rebuild.py"
 RESTORED = "tests/unit/control/test_restored.py"
 RECONCILER = "tests/unit/control/test_reconciler.py"
 ATTEMPTS = "tests/unit/control/test_attempts.py"
+GROWING = "tests/unit/control/test_growing.py"
 TURNS = "tests/unit/control/test_turns.py::test_upkeep_begins_though_a_fence_is_told_again"
 
 MUTANTS = (
@@ -29,16 +30,16 @@ MUTANTS = (
         ("tests/unit/control/test_known_reports.py",),
     ),
     Mutant(
-        "a replica that comes back before an expansion has ended",
-        "replication.control.rebuild:wants_rebuild",
-        disks.growth_overlooked,
-        (REBUILD,),
-    ),
-    Mutant(
         "a confirmation of what was reported, not recorded",
         "replication.control.reporting:_word_of",
         mistakes.word_says_what_was_reported,
         (f"{RECONCILER}::test_when_all_are_lost_none_is_dropped",),
+    ),
+    Mutant(
+        "the new size is recorded after the array has it",
+        "replication.control.lifecycle:show_growth",
+        disks.size_recorded_late,
+        (f"{GROWING}::test_a_replica_that_returns_meanwhile_joins_an_array_of_the_new_size",),
     ),
     Mutant(
         "no fence: who did not answer starts",

@@ -9,14 +9,18 @@ from functools import cache, partial
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from replication.errors import DataLoss
-from replication.model import Pool, Replica
+from replication.model import Pool, Replica, Volume
 
 T = TypeVar("T")
 Parse = Callable[[Any], Any]
 
 _SCALARS = (str, int, float, bool)
 
-_LATER: dict[Hashable, tuple[str, ...]] = {Replica: ("other_groups", "striped"), Pool: ("striped",)}
+_LATER: dict[Hashable, tuple[str, ...]] = {
+    Replica: ("other_groups", "striped"),
+    Pool: ("striped",),
+    Volume: ("grown_from",),
+}
 """Fields that are written only where they say something: an earlier release reads strictly, too, and runs
 beside this one while a cluster is upgraded."""
 

@@ -221,7 +221,7 @@ class Member(_message.Message):
     def __init__(self, replica_id: _Optional[str] = ..., target: _Optional[_Union[Target, _Mapping]] = ...) -> None: ...
 
 class AttachSpec(_message.Message):
-    __slots__ = ("volume_id", "epoch", "record_version", "size_bytes", "replica_count", "members", "resync", "bitmap_chunk_bytes", "readonly")
+    __slots__ = ("volume_id", "epoch", "record_version", "size_bytes", "replica_count", "members", "resync", "bitmap_chunk_bytes", "readonly", "marked_from")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     RECORD_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -231,6 +231,7 @@ class AttachSpec(_message.Message):
     RESYNC_FIELD_NUMBER: _ClassVar[int]
     BITMAP_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     READONLY_FIELD_NUMBER: _ClassVar[int]
+    MARKED_FROM_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     epoch: int
     record_version: int
@@ -240,7 +241,8 @@ class AttachSpec(_message.Message):
     resync: bool
     bitmap_chunk_bytes: int
     readonly: bool
-    def __init__(self, volume_id: _Optional[str] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., size_bytes: _Optional[int] = ..., replica_count: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., resync: _Optional[bool] = ..., bitmap_chunk_bytes: _Optional[int] = ..., readonly: _Optional[bool] = ...) -> None: ...
+    marked_from: int
+    def __init__(self, volume_id: _Optional[str] = ..., epoch: _Optional[int] = ..., record_version: _Optional[int] = ..., size_bytes: _Optional[int] = ..., replica_count: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., resync: _Optional[bool] = ..., bitmap_chunk_bytes: _Optional[int] = ..., readonly: _Optional[bool] = ..., marked_from: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("tier", "read_operations", "write_operations", "read_bytes", "write_bytes")

@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import pytest
 
-from replication.agent.attachment import choose_members
+from replication.agent.attachment import choose_members, list_marked
 from replication.agent.members import Joint, Remote, parse_remote
 from replication.agent.rejoin import choose_slot
 from replication.errors import FailedPrecondition
 from replication.kernel.md_state import ArrayState, MemberState
 from replication.kernel.nvme import Controller
+from replication.model import AttachSpec
 
+CHUNK = 65536
 REMOTE = Remote("nqn", "nvme1", "10.0.0.2", 4420)
 
 
@@ -25,6 +29,12 @@ def test_remote_members_are_write_mostly_so_that_reads_stay_local() -> None:
 def test_the_source_of_a_resync_is_read_from_even_when_it_is_remote() -> None:
     members = choose_members([joint("r1", REMOTE), joint("r0", None), joint("r2", REMOTE)], resync=True)
     assert [(m.slot, m.write_mostly) for m in members] == [(0, False), (1, False), (2, True)]
+
+
+def test_what_is_new_counts_as_marked_whatever_the_bitmaps_say() -> None:
+    spec = AttachSpec("v1", 2, 7, 9 * CHUNK - 1, CHUNK, 3, (), resync=False)
+    assert list_marked(spec) == ()
+    assert list_marked(replace(spec, marked_from=4 * CHUNK)) == ((4, 8),)
 
 
 def array(*slots: int | None) -> ArrayState:

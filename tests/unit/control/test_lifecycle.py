@@ -59,6 +59,16 @@ def test_growth_has_a_target_until_it_is_reached() -> None:
     assert (done.phase, done.size_bytes, done.target_size_bytes) == (Phase.READY, 3 * GIB, 0)
 
 
+def test_growth_that_was_shown_is_not_undone() -> None:
+    growing = lifecycle.begin_expand(volume(), 2 * GIB)
+    shown = lifecycle.show_growth(growing, 2 * GIB)
+    assert (shown.phase, shown.size_bytes, shown.grown_from) == (Phase.EXPANDING, 2 * GIB, GIB)
+    assert lifecycle.show_growth(shown, 2 * GIB) == shown == lifecycle.begin_expand(shown, 2 * GIB)
+    more = lifecycle.begin_expand(shown, 3 * GIB)
+    assert lifecycle.undo_expand(more) == shown
+    assert lifecycle.finish_expand(shown, 2 * GIB) == volume(size_bytes=2 * GIB)
+
+
 def test_a_volume_never_shrinks_and_grows_as_far_as_its_bitmap() -> None:
     assert lifecycle.begin_expand(volume(), MIB) == volume()
     with pytest.raises(OutOfRange):
@@ -72,12 +82,14 @@ def test_every_step_of_a_life_leaves_a_sound_record() -> None:
     growing = lifecycle.begin_expand(ready, 2 * GIB)
     more = lifecycle.begin_expand(growing, 3 * GIB)
     partly = lifecycle.finish_expand(more, 2 * GIB)
+    shown = lifecycle.show_growth(growing, 2 * GIB)
     steps = (
         made(),
         ready,
         growing,
         more,
         partly,
+        shown,
         lifecycle.finish_expand(partly, 3 * GIB),
         lifecycle.undo_expand(growing),
         lifecycle.begin_delete(ready),

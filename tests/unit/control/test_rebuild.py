@@ -26,12 +26,15 @@ def test_a_volatile_disk_that_booted_is_copied_in_full(
     assert rebuild.choose_copy(replica, boot, volatile=volatile) is copy
 
 
-def test_nobody_comes_back_before_an_expansion_has_ended() -> None:
-    """What an array before this one was written beyond the old size would be lost."""
-    growing = volume("iss", phase=Phase.EXPANDING, target_size_bytes=2 * GIB)
-    found = {"b": facts("b", header()), "c": facts("c", header("r2", "c"))}
-    assert rebuild.choose_rebuild(growing, found) is None
-    assert rebuild.choose_rebuild(replace(growing, phase=Phase.READY), found) is not None
+def test_a_replica_comes_back_also_before_an_expansion_has_ended() -> None:
+    """Writes may wait for it, and the expansion for a node that does not answer."""
+    growing = volume(
+        "iss", phase=Phase.EXPANDING, size_bytes=2 * GIB, target_size_bytes=2 * GIB, grown_from=GIB
+    )
+    found = {"b": facts("b", header()), "c": facts("c", header("r2", "c", size_bytes=2 * GIB))}
+    chosen = rebuild.choose_rebuild(growing, found)
+    assert chosen is not None
+    assert (chosen.replica.id, chosen.grow) == ("r1", True)
 
 
 def test_the_quickest_is_brought_back_first_and_one_at_a_time() -> None:
