@@ -48,9 +48,7 @@ class Options:
     lease_seconds: float = VALID_SECONDS
     node_grace: float = GRACE_SECONDS  # that a Node may be missing before its replicas are replaced
     failover: FailOverPolicy = CAREFUL
-    sidecars: Endpoint | None = (
-        None  # where CSI is served besides, to those that act only where the leader is
-    )
+    sidecars: Endpoint | None = None  # where CSI is served to those that act only where the leader is
 
 
 class Controller:
