@@ -15,7 +15,7 @@ from replication.control.placement import (
     largest_size,
 )
 from replication.control.policies import read_policies
-from replication.control.rebuild import find_refusal
+from replication.control.rebuild import find_facts, find_refusal
 from replication.control.records import Records
 from replication.control.rooms import Rooms, open_groups
 from replication.control.settings import find_minimum
@@ -108,14 +108,20 @@ class Provisioning:
         check_count(want.replica_count, pool.nodes, pool.name)
         return self._rooms.choose(want, self._records.store.list_cordons())
 
-    def require_usable(self, volume: Volume, replica: Replica) -> None:
-        """FailedPrecondition unless its node has this very replica; Unavailable when it does not answer."""
+    def make_usable(self, volume: Volume, replica: Replica) -> None:
+        """As large as the volume, which may have grown without it: else no array could begin with it.
+
+        FailedPrecondition unless its node has this very replica; Unavailable when it does not answer.
+        """
         answer = self._executor.describe([replica.node], DESCRIBE_SECONDS)[replica.node]
         if not isinstance(answer, NodeFacts):
             raise answer
         refusal = find_refusal(volume, replica, answer)
         if refusal is not None:
             raise FailedPrecondition(f"replica {replica.id} of volume {volume.name}: {refusal}")
+        found = find_facts(answer, volume.id, replica.id)
+        if found is not None and found.size_bytes < volume.size_bytes:
+            self._executor.resize_replica(volume, replica)
 
     def _give_up(self, volume: Volume) -> None:
         """What is not undone now stays DELETING, for the reconciler."""

@@ -150,6 +150,23 @@ def test_a_volume_whose_last_replica_in_sync_is_gone_is_lost_until_somebody_deci
     lab.control.volumes.attach(lab.id, "b")
 
 
+def test_who_goes_on_from_a_replica_that_missed_an_expansion_has_the_size_that_it_had_grown_to() -> None:
+    """Else no array could begin with it."""
+    lab = Lab(delay=600.0)
+    for node in "bc":
+        lab.lose(node)
+        lab.cluster.node(node).silent = True
+    lab.control.volumes.expand(lab.id, 2 * GIB)
+    lab.cluster.node("a").silent = True
+    for node in "bc":
+        lab.cluster.node(node).silent = False
+    lab.control.emptying.remove("a", lost=True)
+    age(lab)
+    lab.control.volumes.recover(lab.id, lab.on("b"))
+    (found,) = lab.cluster.node("b").describe().replicas
+    assert found.size_bytes == lab.record().size_bytes == 2 * GIB
+
+
 def age(lab: Lab) -> None:
     """Absences that were noticed just now were noticed long ago."""
     lab.repair(1)
