@@ -8,13 +8,11 @@ from hack.bench.figures import Board, Figure, Goal
 from hack.bench.observe import await_redundant, await_that, find_state
 from hack.checker.collector import Collector
 from hack.demo.csi_calls import TARGET
+from hack.lab.checking import start_writer
 from hack.lab.network import HOST_ADDRESS
-from hack.lab.paths import REPOSITORY
 from hack.lab.site import Site
 from hack.lab.vm import Machine
 from replication.model import ReplicaState
-
-_WRITERS, _BLOCKS = 8, 128
 
 _REFUSE = """
 for link in /sys/kernel/config/nvmet/ports/*/subsystems/*; do rm "$link"; done
@@ -63,9 +61,7 @@ LOSSES = (
 def writing(consumer: Machine) -> Iterator[Collector]:
     """The checker's writers at work in the file system at TARGET of `consumer`."""
     with Collector(HOST_ADDRESS) as collector:
-        script = f"{REPOSITORY}/hack/checker/writer.py"
-        arguments = f"{TARGET}/checked {collector.endpoint} {_WRITERS} {_BLOCKS}"
-        writers = consumer.spawn(f"exec python3 -I -S {script} {arguments}")
+        writers = start_writer(consumer, f"{TARGET}/checked", collector.endpoint)
         try:
             yield collector
         finally:

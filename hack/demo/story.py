@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from hack.checker.collector import Collector, Verdict
 from hack.demo.csi_calls import TARGET, Orchestrator
+from hack.lab.checking import dump, start_writer
 from hack.lab.cluster import Cluster
 from hack.lab.network import HOST_ADDRESS
-from hack.lab.paths import REPOSITORY
 from hack.lab.remains import LOGICAL_VOLUMES
 from hack.lab.site import Site
 from replication.clock import SystemClock, wait_until
@@ -17,7 +17,6 @@ from replication.errors import StaleEpoch
 from replication.model import MIB, ArrayReport, PrepareSpec, ReplicaState, Volume
 
 SIZE_BYTES, GROWN_BYTES = 256 * MIB, 512 * MIB
-WRITERS, BLOCKS_PER_WRITER = 8, 128
 _FILE = f"{TARGET}/checked"
 _FIO = (
     f"fio --name=verified --directory={TARGET} --size=4m --rw=randwrite --bs=4k --direct=1 "
@@ -104,8 +103,7 @@ class Story:
         return f"remote members {'authenticated both ways' if keys else 'without keys: the kernel has none'}"
 
     def _write(self) -> str:
-        arguments = f"{_FILE} {self._collector.endpoint} {WRITERS} {BLOCKS_PER_WRITER} 0"
-        self._m1.spawn(f"python3 -I -S {REPOSITORY}/hack/checker/writer.py {arguments}")
+        start_writer(self._m1, _FILE, self._collector.endpoint)
         output = self._m1.succeed(_FIO, timeout=180)
         self._wait_for_writes(200)
         _demand(not self._collector.errors(), "no error while nothing fails")
@@ -150,9 +148,7 @@ class Story:
         return f"usable {usable:.1f} s after the decision; fsck clean ({_fsck_files(checked)})"
 
     def _read_back(self) -> str:
-        blocks = WRITERS * BLOCKS_PER_WRITER
-        command = f"python3 -I -S {REPOSITORY}/hack/checker/dump.py {_FILE} {blocks}"
-        self.verdict = self._collector.judge(self._m2.succeed(command, timeout=120))
+        self.verdict = self._collector.judge(dump(self._m2, _FILE))
         _demand(not self.verdict.lost, f"blocks older than acknowledged: {self.verdict.lost[:5]}")
         return f"{self.verdict.checked} acknowledged writes checked, 0 lost"
 
