@@ -8,6 +8,7 @@ from replication.control.insync import can_resume
 from replication.control.keys import new_consumer
 from replication.control.nodes import Nodes
 from replication.control.parallel import Waits, ask_all, ask_patiently, errors_of
+from replication.control.rebuild import find_running
 from replication.control.tiers import effective
 from replication.errors import FailedPrecondition, NotFound, TrilithError, Unsupported
 from replication.model import (
@@ -168,9 +169,7 @@ class Executor:
 
     def find_array(self, volume: Volume) -> ArrayReport | None:
         """The consumer's array of the record's epoch, asked now."""
-        facts = self._nodes.facts(_consumer_of(volume), only=volume.id)
-        wanted = (volume.id, volume.epoch)
-        return next((array for array in facts.arrays if (array.volume_id, array.epoch) == wanted), None)
+        return find_running(self._nodes.facts(_consumer_of(volume), only=volume.id), volume)
 
     def boot_of_consumer(self, volume: Volume) -> str:
         return self._nodes.facts(_consumer_of(volume), only="").boot_id

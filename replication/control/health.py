@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from replication.control.rebuild import is_complete
+from replication.control.rebuild import find_running, is_complete
 from replication.errors import TrilithError
 from replication.model import (
     Ailment,
@@ -79,8 +79,7 @@ def _find_report(volume: Volume, answers: Answers) -> ArrayReport | None:
     facts = answers.get(volume.consumer or "")
     if volume.attachment is not Attachment.ATTACHED or not isinstance(facts, NodeFacts):
         return None
-    wanted = (volume.id, volume.epoch)
-    return next((array for array in facts.arrays if (array.volume_id, array.epoch) == wanted), None)
+    return find_running(facts, volume)
 
 
 def _is_there(volume: Volume, replica: Replica, answers: Answers) -> bool:

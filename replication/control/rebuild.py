@@ -153,6 +153,12 @@ def choose_tuning(volume: Volume, policy: Policy) -> Tuning:
     )
 
 
+def find_running(facts: NodeFacts, volume: Volume) -> ArrayReport | None:
+    """Its array of the record's epoch."""
+    wanted = (volume.id, volume.epoch)
+    return next((array for array in facts.arrays if (array.volume_id, array.epoch) == wanted), None)
+
+
 def choose_stuck(volume: Volume, report: ArrayReport | None) -> tuple[str, ...]:
     """Replicas that the record calls rebuilding, and the consumer's array does not.
 

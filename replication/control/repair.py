@@ -26,6 +26,7 @@ from replication.control.rebuild import (
     choose_unfenced,
     find_crowd,
     find_refusal,
+    find_running,
     is_current,
     is_rebuilding,
     judge_orphan,
@@ -41,6 +42,7 @@ from replication.model import (
     MemberHealth,
     NodeFacts,
     Prepared,
+    Replica,
     ReplicaFacts,
     Versioned,
     Volume,
@@ -84,7 +86,8 @@ class Repair:
         """Replicas to bring back. Asks only the nodes that have to do with one."""
         wanting = [v for v in self._list_restless() if wants_rebuild(v) or is_rebuilding(v)]
         facts = self._describe({name for v in wanting for name in _concerned(v)})
-        return {("rebuild", v.id): partial(self._recover, v, facts) for v in wanting if v.consumer in facts}
+        able = (v for v in wanting if self._can_go_on(v, facts))
+        return {("rebuild", v.id): partial(self._recover, v, facts) for v in able}
 
     def plan_cleaning(self, survey: Survey) -> Plan:
         """What is on the nodes, and no record names."""
@@ -138,6 +141,18 @@ class Repair:
         with self._records.lock(volume_id, "fence", timeout=TURN_SECONDS):
             self._interrupted.settle_fence(volume_id)
 
+    def _can_go_on(self, volume: Volume, facts: dict[str, NodeFacts]) -> bool:
+        """Whether anything can be done now. Each look under the lock costs the store requests."""
+        consumer = facts.get(str(volume.consumer))
+        if consumer is None:
+            return False
+        if choose_stuck(volume, find_running(consumer, volume)):
+            return True
+        if not any(r.node in facts for r in wants_rebuild(volume)):
+            return False
+        rebuild = choose_rebuild(volume, facts)
+        return rebuild is None or not self._find_hindrance(volume, rebuild.replica)
+
     def _recover(self, volume: Volume, facts: dict[str, NodeFacts]) -> None:
         """One replica at a time: end attempts that came to nothing, then begin one."""
         with self._records.lock(volume.id, "rebuild", timeout=0.0):
@@ -187,19 +202,24 @@ class Repair:
         """Counted and recorded in one go: a node copies only so much at once."""
         key, now = (volume.id, rebuild.replica.id), self._records.clock.now()
         with self._counting:
-            returns = list_recent(self._returns.get(key, ()), now)
-            slow = self._slow.get(key, ())
-            wait = max(find_wait(returns, now), find_wait_of_slow(slow, now))
-            if wait:
-                times = f"came back {len(returns)} times lately, was slow {len(slow)} times"
-                raise Conflict(f"replica {key[1]} {times}: it waits for {wait:.0f} s")
-            limit = read_policies(self._store)[volume.pool].rebuilds_per_node
-            crowd = find_crowd(self._volumes(), volume, rebuild.replica, limit)
-            if crowd is not None:
-                raise Conflict(f"node {crowd[0]} takes part in {crowd[1]} copies already")
+            hindrance = self._find_hindrance(volume, rebuild.replica)
+            if hindrance:
+                raise Conflict(hindrance)
             record = self._records.change(volume.id, _start(volume.epoch, rebuild))
-            self._returns[key] = (*returns, now)
+            self._returns[key] = (*list_recent(self._returns.get(key, ()), now), now)
             return record
+
+    def _find_hindrance(self, volume: Volume, replica: Replica) -> str:
+        """Why its copy has to wait; empty when it need not."""
+        key, now = (volume.id, replica.id), self._records.clock.now()
+        returns, slow = list_recent(self._returns.get(key, ()), now), self._slow.get(key, ())
+        wait = max(find_wait(returns, now), find_wait_of_slow(slow, now))
+        if wait:
+            times = f"came back {len(returns)} times lately, was slow {len(slow)} times"
+            return f"replica {replica.id} {times}: it waits for {wait:.0f} s"
+        limit = read_policies(self._store)[volume.pool].rebuilds_per_node
+        crowd = find_crowd(self._volumes(), volume, replica, limit)
+        return f"node {crowd[0]} takes part in {crowd[1]} copies already" if crowd else ""
 
     def _join(self, record: Versioned, rebuild: Rebuild) -> None:
         """A rejoin without an answer may have begun: the array will show it, so it is not undone here."""
