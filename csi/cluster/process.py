@@ -18,6 +18,7 @@ from csi.endpoint import Endpoint
 from csi.failover.deciding import CAREFUL
 from csi.failover.deciding import Policy as FailOverPolicy
 from csi.failover.failover import FailOver
+from csi.failover.lookout import Lookout
 from csi.operator.nodes import GRACE_SECONDS
 from csi.operator.operator import Operator
 from csi.server import Server, serve
@@ -69,6 +70,7 @@ class Controller:
         self._clock = clock
         self._options = options
         self._leadership = Leadership(client, options.namespace, clock, options.lease_seconds)
+        self._lookout = Lookout(control.nodes, clock)
         self.reconciler = Reconciler(control, clock)
         self.operator = Operator(control, client, clock, options.namespace, options.node_grace)
         self.web = Web(options.web, [self.reconciler.metrics], self.find_trouble)
@@ -97,6 +99,7 @@ class Controller:
         yield "hearing", self.reconciler.hear
         yield from self._parts
         yield "leadership", lambda stop: self._leadership.run(stop, self._lead)
+        yield "lookout", lambda stop: self._lookout.stand_by(stop, lambda: self._leadership.wavers)
         if self._options.sidecars is not None:
             yield "sidecars", partial(self._serve_sidecars, self._options.sidecars)
 
@@ -106,7 +109,8 @@ class Controller:
     def _list_duties(self) -> Iterator[tuple[str, Run]]:
         yield "repairs", lambda over: self.reconciler.repair(over, self.operator.note)
         yield "operator", self.operator.run
-        yield "failover", FailOver(self._client, self._control, self._clock, self._options.failover).run
+        policy = self._options.failover
+        yield "failover", FailOver(self._client, self._control, self._clock, policy, self._lookout).run
 
     def _serve_sidecars(self, endpoint: Endpoint, stop: threading.Event) -> None:
         """They start when they are told that we are ready, and end when they lose their connection.

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 from csi.failover.acting import Actor
 from csi.failover.deciding import Mark, Policy, Sighting, Welcome, choose_steps
-from csi.failover.lookout import Lookout
+from csi.failover.lookout import PERIOD_SECONDS, Lookout
 from csi.failover.scene import Scene
 from replication.clock import Clock
 from replication.control.control import Control
 from replication.errors import TrilithError
 from replication.kubernetes.client import Client
 
-PERIOD_SECONDS = 1.5  # between two rounds
 NODE_SECONDS = 0.01  # that each node adds to it: at most a hundred questions are put in a second
 STAGES = 4  # of a node, without another round of questions: mark, fence, free, retire
 
@@ -24,13 +23,20 @@ class FailOver:
     """`run` works until it is told to stop; whoever leads next goes on with what is marked."""
 
     def __init__(
-        self, client: Client, control: Control, clock: Clock, policy: Policy, *, stages: int = STAGES
+        self,
+        client: Client,
+        control: Control,
+        clock: Clock,
+        policy: Policy,
+        lookout: Lookout,
+        *,
+        stages: int = STAGES,
     ) -> None:
         self._control = control
         self._clock = clock
         self._policy = policy
         self._stages = stages
-        self._lookout = Lookout(control.nodes, clock)
+        self._lookout = lookout
         self._scene = Scene(client, control, clock)
         self._actor = Actor(client, control)
         self._marked = clock.now() - policy.pace_seconds

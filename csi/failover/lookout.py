@@ -1,7 +1,9 @@
 """Rounds of questions: who answers us, and whom the peers hear."""
 
+import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +15,9 @@ from replication.errors import TrilithError, Unavailable
 from replication.model import Node
 from replication.peer import Peer, PeerState, PeerVerdict
 
+PERIOD_SECONDS = 1.5  # between two rounds
 ROUND_SECONDS = 4.0  # that a round may take: longer than an agent waits for its peers
+REMEMBERED_SECONDS = 10.0  # without a round; then nobody knows who was heard meanwhile
 PEERS_ASKED = 3  # about each node
 
 Answers = Mapping[str, tuple[PeerVerdict, ...] | TrilithError]
@@ -34,9 +38,27 @@ class Lookout:
         self._clock = clock
         self._answering: frozenset[str] | None = None  # in the last round; None: there was none
         self._silent_since: dict[str, float] = {}
+        self._looked = clock.now()
+        self._looking = threading.Lock()
+
+    def stand_by(self, stop: threading.Event, matters: Callable[[], bool]) -> None:
+        """Look round while it `matters` to whoever may lead soon: silence counts from before he leads."""
+        while not stop.wait(PERIOD_SECONDS):
+            if matters():
+                with suppress(TrilithError):
+                    self.look()
 
     def look(self) -> dict[str, Sighting]:
         """One round, by node."""
+        with self._looking:
+            if self._clock.now() - self._looked > REMEMBERED_SECONDS:
+                self._silent_since.clear()
+            try:
+                return self._look()
+            finally:
+                self._looked = self._clock.now()
+
+    def _look(self) -> dict[str, Sighting]:
         nodes = self._nodes.list()
         names = frozenset(node.name for node in nodes)
         watch = choose_watch(nodes, names if self._answering is None else self._answering)

@@ -12,6 +12,7 @@ import pytest
 
 from csi.failover.deciding import Confirm, Policy
 from csi.failover.failover import FailOver
+from csi.failover.lookout import Lookout
 from csi.failover.objects import ATTACHMENTS, LEASES, NODES
 from csi.identity import NAME
 from hack.kubernetes.plane import ControlPlane
@@ -58,7 +59,8 @@ def open_failover(plane: ControlPlane, stand: Stand) -> Iterator[Open]:
 
     def open_one(policy: Policy = POLICY, stages: int = 4) -> FailOver:
         client = Client(read_kubeconfig(plane.kubeconfig(ACCOUNT)))
-        opened.append((client, FailOver(client, stand.control, CLOCK, policy, stages=stages)))
+        lookout = Lookout(stand.control.nodes, CLOCK)
+        opened.append((client, FailOver(client, stand.control, CLOCK, policy, lookout, stages=stages)))
         return opened[-1][1]
 
     yield open_one

@@ -9,6 +9,7 @@ import pytest
 
 from csi.failover.deciding import Confirm, Policy
 from csi.failover.failover import FailOver
+from csi.failover.lookout import Lookout
 from replication.clock import wait_until
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
@@ -28,7 +29,8 @@ def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
 def guarding(theatre: Theatre, policy: Policy) -> Iterator[None]:
     """The leader's fail-over, as it runs in a controller."""
     client, stop = Client(read_kubeconfig(theatre.plane.admin_kubeconfig)), threading.Event()
-    failover = FailOver(client, theatre.control, theatre.clock, policy)
+    lookout = Lookout(theatre.control.nodes, theatre.clock)
+    failover = FailOver(client, theatre.control, theatre.clock, policy, lookout)
     thread = threading.Thread(target=failover.run, args=(stop,))
     thread.start()
     try:

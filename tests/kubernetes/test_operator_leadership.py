@@ -83,10 +83,13 @@ def test_a_leader_that_is_cut_off_stops_before_another_begins(plane: ControlPlan
     try:
         wait_for_leader(first, "the first leads")
         second = Candidate(plane)
+        assert second.leadership.wavers is False
         proxy.cut()
+        wait_until(lambda: second.leadership.wavers, "the second may lead soon", timeout=60, clock=CLOCK)
         wait_until(lambda: second.working or not first.working, "a change", timeout=60, clock=CLOCK)
         assert (first.working, second.working) == (False, False)
         wait_for_leader(second, "the second leads")
+        assert second.leadership.wavers is False
         proxy.mend()
         assert first.working is False
     finally:

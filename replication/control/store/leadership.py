@@ -44,6 +44,7 @@ class Leadership:
         )
         self._name = f"{namespace}/{LEASE}"
         self.leads = False
+        self.wavers = False  # another does, and is late to renew: this one may lead soon
 
     def run(self, stop: threading.Event, lead: Lead) -> None:
         """Until `stop` is set. The next term does not begin before `lead` has come back from the last."""
@@ -74,9 +75,11 @@ class Leadership:
     def _changes(self, known: Entry[Json], stop: threading.Event) -> bool:
         """Whether it does before it is dead; also when it does not matter any more."""
         self._locks.see(LEASE, known.get())
-        deadline = self._clock.now() + self._valid
-        while self._clock.now() < deadline:
+        seen = self._clock.now()
+        while self._clock.now() < seen + self._valid:
+            self.wavers = self._clock.now() >= seen + self._valid / 2  # renewed after a third
             if stop.is_set() or self._told.wait(LOOK):
+                self.wavers = False
                 return True
         return False
 
@@ -84,7 +87,7 @@ class Leadership:
         over = threading.Event()
         term = threading.Thread(target=lead, args=(over,), name="leading", daemon=True)
         logger.info("leading")
-        self.leads = True
+        self.leads, self.wavers = True, False
         term.start()
         while not stop.is_set() and self._clock.now() < held.until:
             stop.wait(LOOK)

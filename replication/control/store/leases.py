@@ -90,7 +90,8 @@ class LeaseLocks:
 
     def find(self, key: str, operation: str) -> Held | None:
         """The lock, if it is free now: for whoever holds it for long, and looks at `until` itself."""
-        return self._try(key, operation)[0]
+        held, found = self._try(key, operation)
+        return held if held or found else self._try(key, operation)[0]
 
     def see(self, key: str, lease: Json) -> None:
         """What a watch told of another's Lease: it is counted from now how long that stays as it is."""

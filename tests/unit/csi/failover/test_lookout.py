@@ -1,9 +1,11 @@
 """Who is asked about whom, and what is made of the answers."""
 
+import threading
+
 import pytest
 
 from csi.failover.deciding import Sighting
-from csi.failover.lookout import PEERS_ASKED, Lookout, choose_watch, judge
+from csi.failover.lookout import PEERS_ASKED, REMEMBERED_SECONDS, Lookout, choose_watch, judge
 from replication.control.control import build_control
 from replication.control.store.memory import MemoryStore
 from replication.errors import TrilithError, Unauthenticated, Unavailable, Unsupported
@@ -47,6 +49,36 @@ def test_a_silent_machine_is_missed_by_the_others_and_since_when(stand: Stand) -
     assert stand.lookout.look()["a"].silent_seconds == 0.0
     stand.fakes.node("a").silent = True
     assert stand.lookout.look()["a"].silent_seconds == 0.0
+
+
+def test_nobody_knows_who_was_heard_while_nobody_looked(stand: Stand) -> None:
+    stand.fakes.node("a").silent = True
+    stand.lookout.look()
+    stand.clock.sleep(REMEMBERED_SECONDS)
+    assert stand.lookout.look()["a"].silent_seconds == REMEMBERED_SECONDS
+    stand.clock.sleep(REMEMBERED_SECONDS + 1)
+    assert stand.lookout.look()["a"].silent_seconds == 0.0
+
+
+def test_who_may_lead_soon_has_counted_the_silence_when_it_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whoever is in no such place asks nobody."""
+    monkeypatch.setattr("csi.failover.lookout.PERIOD_SECONDS", 0.01)
+    stand, stop = Stand(), threading.Event()
+    stand.fakes.node("a").silent = True
+    matters = iter([False, False, True])
+
+    def find_whether() -> bool:
+        found = next(matters)
+        if found:
+            stop.set()
+        else:
+            stand.fakes.node("b").calls.clear()
+        return found
+
+    stand.lookout.stand_by(stop, find_whether)
+    assert stand.fakes.node("b").calls == ["probe"]
+    stand.clock.sleep(6.0)
+    assert stand.lookout.look()["a"].silent_seconds == 6.0
 
 
 def test_peers_that_have_never_heard_it_have_no_say(stand: Stand) -> None:
