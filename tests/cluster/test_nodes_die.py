@@ -6,6 +6,7 @@ import pytest
 
 from csi.failover.deciding import Confirm
 from hack.bench.figures import Board, Figure, Goal
+from hack.helm.chart import NAMESPACE
 from hack.kubernetes.installation import Installation
 from hack.lab.vm import Machine
 from replication.clock import SystemClock
@@ -16,6 +17,7 @@ from tests.cluster.writing import are_redundant
 CLOCK = SystemClock()
 POD = "db-0"
 ELSEWHERE_SECONDS, PLAIN_SECONDS = 300.0, 400.0
+LEADERS = 3
 GOALS = {Confirm.PEERS: 40.0, Confirm.LEASE: 75.0}
 
 
@@ -40,6 +42,26 @@ def test_a_pod_whose_node_loses_power_runs_elsewhere(
 
 @pytest.mark.more
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("confirm", [Confirm.PEERS, Confirm.LEASE])
+def test_the_leading_controller_may_have_run_there(
+    installation: Installation, cluster: Cluster, confirm: Confirm
+) -> None:
+    """With its sidecars: another leads, and attaches."""
+    installation.upgrade(f"failover.confirm={confirm}")
+    make_user(cluster)
+    samples = []
+    for number in range(LEADERS):
+        leader, node = find_leader(cluster)
+        bring_to(cluster, POD, node)
+        samples.append(fail_over(installation, cluster, f"{confirm} {number}"))
+        assert find_leader(cluster)[0] != leader
+    name = f"pod-elsewhere-after-power-cut-of-leaders-node-{confirm}-longest-of-{LEADERS}"
+    goal = Goal("<=", GOALS[confirm])
+    Board(f"failover-leader-{confirm}").add(Figure(name, max(samples), "s", goal, tuple(samples)))
+
+
+@pytest.mark.more
+@pytest.mark.timeout(3600)
 def test_without_fail_over_it_does_not(installation: Installation, cluster: Cluster) -> None:
     """What plain Kubernetes makes of it: its pod stays where nobody is."""
     installation.upgrade("failover.enabled=false")
@@ -57,6 +79,25 @@ def test_without_fail_over_it_does_not(installation: Installation, cluster: Clus
 def make_user(cluster: Cluster) -> None:
     cluster.apply(make_claim("db", STORAGE_CLASS), make_set("db", of_claim("db")))
     cluster.wait(lambda: find_runner(cluster, POD) != "", f"{POD} runs")
+
+
+def bring_to(cluster: Cluster, pod: str, node: str) -> None:
+    """As people move pods: the others are cordoned meanwhile."""
+    others = [machine.name for machine in cluster.machines.machines if machine.name != node]
+    cluster.kubectl.run("cordon", *others)
+    if find_runner(cluster, pod) != node:
+        cluster.kubectl.run("delete", "pod", pod, "--namespace", cluster.namespace)
+    cluster.wait(lambda: find_runner(cluster, pod) == node, f"{pod} on {node}")
+    cluster.kubectl.run("uncordon", *others)
+    cluster.wait(lambda: are_redundant(cluster), "all replicas in sync")
+
+
+def find_leader(cluster: Cluster) -> tuple[str, str]:
+    """The controller's pod that holds the Lease, and its node; "" for each while there is none."""
+    lease = cluster.kubectl.find("leases", "trilith-leader", "--namespace", NAMESPACE)
+    name = "" if lease is None else str(lease["spec"]["holderIdentity"]).partition("_")[0]
+    pod = cluster.kubectl.find("pods", name, "--namespace", NAMESPACE) if name else None
+    return name, "" if pod is None else str(pod["spec"]["nodeName"])
 
 
 def fail_over(installation: Installation, cluster: Cluster, words: str) -> float:
