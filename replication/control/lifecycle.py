@@ -122,12 +122,17 @@ def begin_delete(volume: Volume) -> Volume:
 
 
 def begin_expand(volume: Volume, size_bytes: int) -> Volume:
-    """Unchanged when it is that large already: a volume never shrinks."""
+    """Unchanged when it is that large already: a volume never shrinks. FailedPrecondition when it is lost."""
     if volume.phase not in {Phase.READY, Phase.EXPANDING}:
         raise FailedPrecondition(f"volume {volume.name} is {volume.phase}")
     target = max(round_up(size_bytes), volume.target_size_bytes)
-    if target <= volume.size_bytes:
+    if volume.phase is Phase.READY and target <= volume.size_bytes:
         return volume
+    if volume.lost_since:
+        raise FailedPrecondition(
+            f"volume {volume.name} is lost: every replica in sync is gone, and none can grow before one is "
+            f"back, or somebody says `trilith volume recover`"
+        )
     largest = largest_data_bytes(volume.bitmap_chunk_bytes)
     if target > largest:
         raise OutOfRange(f"volume {volume.name}: it can grow to {largest} bytes, {target} are asked for")

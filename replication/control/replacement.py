@@ -106,7 +106,7 @@ def is_overdue(absent: Absent, delay: float, now: float) -> bool:
 
 def is_lost(volume: Volume, absent: Mapping[str, Absent], now: float) -> bool:
     """Whether every replica in sync is known to be gone for good; a node that is silent may come back."""
-    if volume.phase is not Phase.READY:
+    if volume.phase not in {Phase.READY, Phase.EXPANDING}:
         return False
     found = [absent.get(r.id) for r in in_sync(volume)]
     return all(a and a.why is not Absence.SILENT and now - a.since >= GRACE_SECONDS for a in found)

@@ -8,7 +8,7 @@ from replication.control.lifecycle import VolumeRequest
 from replication.control.replacement import Absent
 from replication.control.upkeep import QUIET_SECONDS
 from replication.errors import Conflict, FailedPrecondition, NotFound, Unavailable
-from replication.model import GIB, Attachment, MemberHealth, ReplicaState
+from replication.model import GIB, Attachment, MemberHealth, Phase, ReplicaState
 from tests.unit.control.records import volume
 from tests.unit.control.test_replacement import group
 from tests.unit.control.test_replacing import Lab
@@ -165,6 +165,38 @@ def test_who_goes_on_from_a_replica_that_missed_an_expansion_has_the_size_that_i
     lab.control.volumes.recover(lab.id, lab.on("b"))
     (found,) = lab.cluster.node("b").describe().replicas
     assert found.size_bytes == lab.record().size_bytes == 2 * GIB
+
+
+def test_a_volume_that_is_lost_while_it_grows_says_so_and_goes_on_from_a_stale_replica() -> None:
+    lab = Lab(delay=600.0)
+    for node in "bc":
+        lab.lose(node)
+    lab.cluster.node("a").silent = True
+    with pytest.raises(Unavailable):
+        lab.control.volumes.expand(lab.id, 2 * GIB)
+    lab.control.emptying.remove("a", lost=True)
+    age(lab)
+    assert (lab.record().phase, lab.record().lost_since > 0.0) == (Phase.EXPANDING, True)
+    lab.control.volumes.recover(lab.id, lab.on("b"))
+    lab.repair(1)
+    record = lab.record()
+    assert (record.phase, record.size_bytes, record.lost_since) == (Phase.READY, 2 * GIB, 0.0)
+    lab.control.volumes.attach(lab.id, "b")
+
+
+def test_a_lost_volume_does_not_begin_to_grow_and_stays_lost() -> None:
+    lab = Lab(delay=600.0)
+    lab.control.volumes.detach(lab.id)
+    for node in "abc":
+        lab.cluster.node(node).replicas.clear()
+    age(lab)
+    before = lab.record()
+    with pytest.raises(FailedPrecondition, match="volume data0 is lost"):
+        lab.control.volumes.expand(lab.id, 2 * GIB)
+    assert lab.control.volumes.expand(lab.id, GIB) == before
+    lab.repair(1)
+    assert lab.record() == before
+    assert lab.events("found") == []
 
 
 def age(lab: Lab) -> None:
