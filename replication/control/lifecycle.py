@@ -143,15 +143,22 @@ def show_growth(volume: Volume, size_bytes: int) -> Volume:
     """Its members have `size_bytes`; persist this before its array has: its user may write there at once.
 
     Whoever hears nothing more of that array knows from it what a replica must hold, and that what is new may
-    be marked in the dead consumer's memory alone.
+    be marked in the dead consumer's memory alone. Unchanged when others, while we stood still, came further.
     """
     _require_phase(volume, Phase.EXPANDING)
+    if size_bytes <= volume.size_bytes:
+        return volume
     return replace(volume, size_bytes=size_bytes, grown_from=volume.grown_from or volume.size_bytes)
 
 
 def finish_expand(volume: Volume, size_bytes: int) -> Volume:
-    """Its replicas and its array have `size_bytes` now. A larger wish that came meanwhile stays."""
+    """Its replicas and its array have `size_bytes` now. A larger wish that came meanwhile stays.
+
+    Unchanged when others, while we stood still, came further.
+    """
     _require_phase(volume, Phase.EXPANDING)
+    if size_bytes < volume.size_bytes:
+        return volume
     grown = replace(volume, size_bytes=size_bytes, grown_from=0)
     if volume.target_size_bytes > size_bytes:
         return grown

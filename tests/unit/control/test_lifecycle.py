@@ -69,6 +69,13 @@ def test_growth_that_was_shown_is_not_undone() -> None:
     assert lifecycle.finish_expand(shown, 2 * GIB) == volume(size_bytes=2 * GIB)
 
 
+def test_who_wakes_late_makes_no_volume_smaller_and_ends_nobody_elses_growth() -> None:
+    """Its lock ended while it stood still, and others have grown the volume further."""
+    growing = lifecycle.begin_expand(volume(size_bytes=3 * GIB), 4 * GIB)
+    for record in (growing, lifecycle.show_growth(growing, 4 * GIB)):
+        assert lifecycle.show_growth(record, 2 * GIB) == record == lifecycle.finish_expand(record, 2 * GIB)
+
+
 def test_a_volume_never_shrinks_and_grows_as_far_as_its_bitmap() -> None:
     assert lifecycle.begin_expand(volume(), MIB) == volume()
     with pytest.raises(OutOfRange):
