@@ -100,7 +100,7 @@ class Volume:
     consumer: str | None = None  # the node whose array may write, or may still think so
     resync_source: str | None = None  # replica that others are made equal to after an unclean stop
     target_size_bytes: int = 0  # while expanding
-    grown_from: int = 0  # while expanding: the size before, once an array may have the new one; 0: none has
+    grown_from: int = 0  # all behind it may be marked in a dead array's memory alone; 0: nothing
     next_replica: int = 0  # number of the next replica's id
     parameters: tuple[tuple[str, str], ...] = ()  # what the creator asked for, sorted: compared on a repeat
     created: float = 0.0

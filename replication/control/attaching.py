@@ -8,7 +8,7 @@ from functools import partial
 from replication.control import insync
 from replication.control.executor import PREPARE, Executor
 from replication.control.first_look import FirstLook
-from replication.control.lifecycle import has_booted
+from replication.control.lifecycle import has_booted, note_marked
 from replication.control.records import Records
 from replication.control.starting import Start, are_enough, choose_start, order_members
 from replication.errors import AlreadyExists, Conflict, TrilithError, Unavailable, Unsupported
@@ -92,7 +92,7 @@ class Attaching:
         boot = self._find_boot(volume, prepared)
         self._records.change(
             volume.id,
-            lambda v: replace(insync.finish_attach(v, volume.epoch), consumer_boot=boot),
+            lambda v: replace(note_marked(insync.finish_attach(v, volume.epoch)), consumer_boot=boot),
             ("attached", f"to node {volume.consumer} as {device}, epoch {volume.epoch}"),
         )
         return device

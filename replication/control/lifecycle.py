@@ -152,26 +152,32 @@ def show_growth(volume: Volume, size_bytes: int) -> Volume:
 
 
 def finish_expand(volume: Volume, size_bytes: int) -> Volume:
-    """Its replicas and its array have `size_bytes` now. A larger wish that came meanwhile stays.
+    """Its replicas have `size_bytes` now, and its array if there is one. A larger wish stays.
 
-    Unchanged when others, while we stood still, came further.
+    Without an array nobody has marked what one before may have had. Unchanged when others came further.
     """
     _require_phase(volume, Phase.EXPANDING)
     if size_bytes < volume.size_bytes:
         return volume
-    grown = replace(volume, size_bytes=size_bytes, grown_from=0)
+    marked = volume.attachment is Attachment.ATTACHED
+    grown = replace(volume, size_bytes=size_bytes, grown_from=0 if marked else volume.grown_from)
     if volume.target_size_bytes > size_bytes:
         return grown
     return replace(grown, phase=Phase.READY, target_size_bytes=0)
 
 
+def note_marked(volume: Volume) -> Volume:
+    """An array runs that began with its size, and with all marked from where it had grown."""
+    return volume if volume.phase is Phase.EXPANDING else replace(volume, grown_from=0)
+
+
 def undo_expand(volume: Volume) -> Volume:
     """It cannot be had. Replicas that grew already keep the room; the next expansion uses it.
 
-    A smaller one that may have been shown to its user is finished.
+    A smaller one that may have been shown to its user is finished, where there is an array.
     """
     _require_phase(volume, Phase.EXPANDING)
-    if volume.grown_from:
+    if volume.grown_from and volume.attachment is not Attachment.DETACHED:
         return replace(volume, target_size_bytes=volume.size_bytes)
     return replace(volume, phase=Phase.READY, target_size_bytes=0)
 

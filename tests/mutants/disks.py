@@ -48,3 +48,8 @@ def bitmaps_kept_at_the_begin(original: Function) -> Function:
 def size_recorded_late(_: Function) -> Function:
     """The record has the new size only once the array has had it."""
     return lambda volume, _size: volume
+
+
+def growth_forgotten(original: Function) -> Function:
+    """What has grown counts as marked as soon as the growth has ended, though nobody had an array."""
+    return lambda volume, size_bytes: replace(original(volume, size_bytes), grown_from=0)

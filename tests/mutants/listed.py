@@ -42,6 +42,14 @@ MUTANTS = (
         (f"{GROWING}::test_a_replica_that_returns_meanwhile_joins_an_array_of_the_new_size",),
     ),
     Mutant(
+        "what nobody has marked is forgotten with the growth",
+        "replication.control.lifecycle:finish_expand",
+        disks.growth_forgotten,
+        (
+            f"{GROWING}::test_what_is_new_counts_as_marked_also_when_the_growth_was_ended_while_nobody_had_an_array",
+        ),
+    ),
+    Mutant(
         "no fence: who did not answer starts",
         "replication.control.insync:admit",
         mistakes.unprepared_start,

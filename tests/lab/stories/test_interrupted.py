@@ -240,7 +240,7 @@ def test_writes_that_an_agent_kept_from_a_growing_array_wait_for_the_next_agent(
 
 @pytest.mark.long
 def test_an_expansion_interrupted_by_the_consumers_power_cut(stand: Stand) -> None:
-    """All replicas have grown, the array has not: the next consumer has the old size first."""
+    """All replicas have grown, the array has not: the next consumer has the new size at once."""
     volume = stand.create("grows")
     m1 = stand.machine("m1")
     with stand.writing(volume, "m1") as lost:

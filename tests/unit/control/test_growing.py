@@ -58,6 +58,38 @@ def test_the_next_array_has_the_new_size_and_counts_what_is_new_as_marked() -> N
     assert cluster.node("b").arrays[volume.id].spec.marked_from == 0
 
 
+def test_what_is_new_counts_as_marked_also_when_the_growth_was_ended_while_nobody_had_an_array() -> None:
+    cluster, control = make()
+    volume = control.volumes.create(wanted())
+    control.volumes.attach(volume.id, "a")
+    lose_consumer_while_it_grows(cluster, control, volume)
+    control.volumes.detach(volume.id, "a")
+    cluster.node("a").silent = False
+    Reconciler(control, SystemClock()).run_once()
+    record = control.volumes.get(volume.id)
+    assert (record.phase, record.size_bytes, record.grown_from) == (Phase.READY, 2 * GIB, GIB)
+    assert control.volumes.expand(volume.id, 3 * GIB).grown_from == GIB
+    control.volumes.attach(volume.id, "b")
+    spec = cluster.node("b").arrays[volume.id].spec
+    assert (spec.size_bytes, spec.marked_from) == (3 * GIB, GIB)
+    assert control.volumes.get(volume.id).grown_from == 0
+
+
+def test_an_array_that_was_not_recorded_has_marked_nothing() -> None:
+    cluster, control = make()
+    volume = control.volumes.create(wanted())
+    control.volumes.attach(volume.id, "a")
+    lose_consumer_while_it_grows(cluster, control, volume)
+    control.volumes.detach(volume.id, "a")
+    control.volumes.expand(volume.id, 2 * GIB)
+    cluster.node("b").__dict__["_called"] = partial(refuse, "attach")
+    with pytest.raises(Unavailable):
+        control.volumes.attach(volume.id, "b")
+    assert control.volumes.get(volume.id).grown_from == GIB
+    control.volumes.attach(volume.id, "c")
+    assert cluster.node("c").arrays[volume.id].spec.marked_from == GIB
+
+
 def test_a_replica_that_returns_meanwhile_joins_an_array_of_the_new_size() -> None:
     """In one of the old size it would come into sync without what the lost consumer wrote to the new part."""
     cluster, control = make()

@@ -69,6 +69,18 @@ def test_growth_that_was_shown_is_not_undone() -> None:
     assert lifecycle.finish_expand(shown, 2 * GIB) == volume(size_bytes=2 * GIB)
 
 
+def test_what_nobody_has_marked_stays_known_until_an_array_runs_that_has() -> None:
+    shown = detached(phase=Phase.EXPANDING, size_bytes=2 * GIB, target_size_bytes=2 * GIB, grown_from=GIB)
+    ended = lifecycle.finish_expand(shown, 2 * GIB)
+    assert ended == detached(size_bytes=2 * GIB, grown_from=GIB)
+    more = lifecycle.begin_expand(ended, 3 * GIB)
+    assert lifecycle.undo_expand(more) == ended
+    assert lifecycle.show_growth(more, 3 * GIB).grown_from == GIB
+    assert lifecycle.finish_expand(more, 3 * GIB) == replace(ended, size_bytes=3 * GIB)
+    assert lifecycle.note_marked(more) == more
+    assert lifecycle.note_marked(ended) == detached(size_bytes=2 * GIB)
+
+
 def test_who_wakes_late_makes_no_volume_smaller_and_ends_nobody_elses_growth() -> None:
     """Its lock ended while it stood still, and others have grown the volume further."""
     growing = lifecycle.begin_expand(volume(size_bytes=3 * GIB), 4 * GIB)
