@@ -192,22 +192,23 @@ def grow(tree: Tree, name: str, component_size_bytes: int) -> None:
 
     md marks the new part in memory only (__bitmap_resize), and in an array that was written to before, no
     write to it marks it on the disks: whoever has the array next would not know what a member missed. So we
-    set the bits, in an array that is frozen until then. If we die before, a repeat finds it frozen, and the
-    resync owed.
+    set the bits before anybody can write there, in an array that is frozen until then. If we die before, a
+    repeat, or `let_writes_go_on`, finds it frozen, and the resync owed.
 
     FailedPrecondition while a member's device is too small, or another resync or recovery runs.
     """
     state = read_array(tree, name)
     if state.component_size_bytes != component_size_bytes:
         _enlarge(tree, state, component_size_bytes)
-    elif state.sync_action != "frozen":
+    elif state.sync_action == "frozen":
+        _mark_owed(tree, name)
+    else:
         return
-    _mark_owed(tree, name)
     tree.write(f"{array_path(name)}/sync_action", "idle")
 
 
 def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int) -> None:
-    """The array is frozen afterwards."""
+    """The array is frozen afterwards, unless it has not grown."""
     if state.sync_action not in {"idle", "frozen"}:
         raise FailedPrecondition(f"array {state.name} is resyncing or recovering")
     for member in state.members:
@@ -218,8 +219,9 @@ def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int) -> None:
     try:
         with _without_writes(tree, state.name):
             _write_unless_syncing(tree, state.name, "component_size", component_size_bytes // 1024)
-    except (KernelError, FailedPrecondition):
-        tree.write(f"{array_path(state.name)}/sync_action", "idle")
+    except TrilithError:
+        if read_array(tree, state.name).component_size_bytes != component_size_bytes:
+            tree.write(f"{array_path(state.name)}/sync_action", "idle")
         raise
 
 
@@ -270,12 +272,13 @@ def are_writes_kept(tree: Tree, name: str) -> bool:
 
 
 def let_writes_go_on(tree: Tree, name: str) -> None:
-    """What has grown is marked first, to which who died did not come. Repeatable.
+    """What has grown is marked first: nobody may write to it before. Repeatable.
 
-    md waits for what is under way, also for what a lost member keeps.
+    md waits for what is under way, also for reads that a lost member keeps.
     """
-    _mark_owed(tree, name)
-    tree.write(f"{array_path(name)}/suspend_hi", 0)
+    if read_array(tree, name).sync_action == "frozen":
+        _mark_owed(tree, name)
+    _keep_writes(tree, name, 0)
 
 
 @contextmanager
@@ -288,11 +291,15 @@ def _without_writes(tree: Tree, name: str) -> Iterator[None]:
     waits for ever (bitmap_startwrite); when the number of members does, they free more than they have
     ("md: suspend array while updating raid_disks via sysfs").
     """
-    tree.write(f"{array_path(name)}/suspend_hi", _ALL_SECTORS)
+    _keep_writes(tree, name, _ALL_SECTORS)
     try:
         yield
     finally:
-        tree.write(f"{array_path(name)}/suspend_hi", 0)
+        let_writes_go_on(tree, name)
+
+
+def _keep_writes(tree: Tree, name: str, below_sector: int) -> None:
+    tree.write(f"{array_path(name)}/suspend_hi", below_sector)
 
 
 def start_repair(tree: Tree, name: str) -> None:

@@ -6,6 +6,7 @@ from tests.mutants import disks, mistakes
 from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
 
 MD = "tests/unit/kernel/test_md.py"
+MD_GROWING = "tests/unit/kernel/test_md_growing.py"
 NVMET = "tests/unit/kernel/test_nvmet.py"
 AGENT = "tests/unit/agent"
 
@@ -134,7 +135,7 @@ NODES = (
         "what has grown is marked in memory alone",
         "replication.kernel.md:_mark_owed",
         mistakes.returns(None),
-        (f"{MD}::test_what_has_grown_is_marked_on_the_disks_before_the_resync_of_it_begins",),
+        (f"{MD_GROWING}::test_what_has_grown_is_marked_on_the_disks_before_it_is_written_to_or_resynced",),
     ),
     Mutant(
         "no bitmap carried over",

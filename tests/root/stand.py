@@ -184,10 +184,11 @@ class Stand:
     def write(self, chunk: int, letter: bytes) -> None:
         """Write and see it acknowledged, answering md's questions meanwhile."""
         write = Write(self.device, chunk * CHUNK, letter)
-        wait(lambda: write.acknowledged or self._acknowledge(), "the write")
+        wait(lambda: write.acknowledged or self.acknowledge(), "the write")
         assert write.error is None
 
-    def _acknowledge(self) -> bool:
+    def acknowledge(self) -> bool:
+        """Let writes go that wait for a word of ours. Always False, for whoever goes on waiting."""
         dropped = frozenset(each.kname for each in self.state().members if each.faulty)
         if self.state().write_pending:
             md_members.release_pending(self.tree, self.name, dropped)
@@ -217,7 +218,7 @@ class Stand:
         wait(self._is_settled, "the end of the recovery", timeout=60)
 
     def _is_settled(self) -> bool:
-        self._acknowledge()
+        self.acknowledge()
         state = self.state()
         return state.sync_action == "idle" and not state.resync_owed and not state.write_pending
 
@@ -248,7 +249,8 @@ class Stand:
             self.heal(replica)
             self.holds.release(replica.hold)
         if md_state.find_array(self.tree, self.name) is not None:
-            self._acknowledge()
+            self.acknowledge()
+            md.let_writes_go_on(self.tree, self.name)
 
     def _steps(self) -> Iterator[Callable[[], None]]:
         yield lambda: wait(self._is_stopped, f"array {self.name} to stop")
@@ -262,6 +264,6 @@ class Stand:
         try:
             md.stop(self.tree, self.name)
         except TrilithError:
-            self._acknowledge()
+            self.acknowledge()
             return False
         return True

@@ -7,6 +7,7 @@ import pytest
 
 from replication.errors import FailedPrecondition
 from replication.kernel import bitmap, md, md_members, md_state
+from replication.kernel.sysfs import Tree
 from tests.root.stand import CHUNK, CLOCK, DATA, Replica, Stand, Write, count, wait
 
 pytestmark = pytest.mark.root
@@ -41,6 +42,47 @@ def test_what_grew_while_a_member_is_away_is_known_to_whoever_has_the_array_next
     md.activate(local.tree, local.name, time_base_seconds=1)
     local.rejoin(away, use_bitmap=True)
     assert local.read(away, last) == b"z"
+
+
+class KilledError(Exception):
+    """By `kill -9`."""
+
+
+class Dying(Tree):
+    """Whoever is about to mark what has grown dies."""
+
+    def write(self, name: str, value: str | int, *, secret: bool = False) -> None:
+        if name.endswith("/bitmap_set_bits"):
+            raise KilledError
+        super().write(name, value, secret=secret)
+
+
+def test_nothing_is_written_to_what_is_new_before_that_is_marked(local: Stand) -> None:
+    """Also when the agent dies in between: the next one marks it, and lets writes go on."""
+    local.start()
+    local.write(0, b"1")
+    local.enlarge_all(LARGER)
+    with pytest.raises(KilledError):
+        md.grow(Dying(), local.name, LARGER)
+    assert local.state().component_size_bytes == LARGER
+    last = LARGER // CHUNK - 1
+    early = Write(local.device, last * CHUNK, b"e")
+    CLOCK.sleep(1)
+    assert not early.acknowledged
+    assert early.error is None
+    assert [get_last_marked(each) < last for each in local.replicas] == [True] * 3
+    assert md.are_writes_kept(local.tree, local.name)
+    md.let_writes_go_on(local.tree, local.name)
+    assert [get_last_marked(each) for each in local.replicas] == [last] * 3
+    wait(lambda: early.acknowledged or local.acknowledge(), "the write to what is new")
+    md.grow(local.tree, local.name, LARGER)
+    local.settle()
+    assert [local.read(each, last) for each in local.replicas] == [b"e"] * 3
+
+
+def get_last_marked(replica: Replica) -> int:
+    """-1: none is."""
+    return max((last for _, last in bitmap.read_bits(replica.disk, LARGER, CHUNK)), default=-1)
 
 
 def test_growing_waits_for_writes_that_failed_and_are_not_told_yet(local: Stand) -> None:

@@ -23,13 +23,15 @@ class FakeMd(FakeTree):
         self.written: list[tuple[str, str]] = []
 
     def write(self, name: str, value: str | int, *, secret: bool = False) -> None:
+        array, _, attribute = name.removeprefix("/sys/block/").partition("/md/")
+        if attribute in self.busy:
+            refuse_with(EBUSY, f"write {attribute}")
         super().write(name, value, secret=secret)
         text = str(value)
         self.written.append((name, text))
         if name == _NEW_ARRAY:
             self._new(text)
             return
-        array, _, attribute = name.removeprefix("/sys/block/").partition("/md/")
         self._act(f"/sys/block/{array}/md", attribute, text)
 
     def _new(self, name: str) -> None:
@@ -47,8 +49,6 @@ class FakeMd(FakeTree):
         self.put(f"/sys/block/{name}/stat", " ".join(17 * ["0"]))
 
     def _act(self, base: str, attribute: str, value: str) -> None:
-        if attribute in self.busy:
-            refuse_with(EBUSY, f"write {attribute}")
         if attribute.startswith("dev-"):
             member, _, word = attribute.partition("/")
             self._act_on_member(base, f"{base}/{member}", word, value)

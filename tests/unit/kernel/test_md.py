@@ -10,7 +10,6 @@ from replication.kernel.md_state import Progress
 from tests.unit.kernel.fake_md import FakeMd
 
 SIZE = 60 << 20
-CHUNK = 65536
 BASE = "/sys/block/md_v1/md"
 
 
@@ -138,97 +137,6 @@ def test_an_array_that_is_not_there_is_not_found(tree: FakeMd) -> None:
     assert md_state.find_array(tree, "v1") is None
     with pytest.raises(NotFound):
         md_state.read_array(tree, "v1")
-
-
-def test_growing_sets_every_member_before_the_array(tree: FakeMd) -> None:
-    md.assemble(tree, spec())
-    with pytest.raises(FailedPrecondition, match="dm-0 has 67108864 bytes, too few"):
-        md.grow(tree, "v1", 2 * SIZE)
-    for kname in ("dm-0", "dm-1", "dm-2"):
-        tree.put(f"/sys/class/block/{kname}/size", str(4 * SIZE // 512))
-    for _ in range(2):
-        md.grow(tree, "v1", 2 * SIZE)
-    state = md_state.read_array(tree, "v1")
-    assert {each.size_bytes for each in state.members} == {2 * SIZE} == {state.component_size_bytes}
-
-
-def test_what_has_grown_is_marked_on_the_disks_before_the_resync_of_it_begins(tree: FakeMd) -> None:
-    """md marks it in memory alone."""
-    start(tree)
-    md.grow(tree, "v1", 2 * SIZE)
-    assert tree.set_bits == [f"{SIZE // CHUNK}-{2 * SIZE // CHUNK - 1}"]
-    writes = [(name.removeprefix(f"{BASE}/"), value) for name, value in tree.written]
-    assert writes[-6:] == [
-        ("sync_action", "frozen"),
-        ("suspend_hi", str((1 << 63) - 1)),
-        ("component_size", str(2 * SIZE // 1024)),
-        ("suspend_hi", "0"),
-        ("bitmap_set_bits", tree.set_bits[0]),
-        ("sync_action", "idle"),
-    ]
-
-
-def test_growing_again_marks_what_whoever_died_before_left_unmarked(tree: FakeMd) -> None:
-    start(tree)
-    md.grow(tree, "v1", 2 * SIZE)
-    marked = tree.set_bits.pop()
-    tree.put(f"{BASE}/sync_action", "frozen")
-    md.grow(tree, "v1", 2 * SIZE)
-    assert tree.set_bits == [marked]
-    assert md_state.read_array(tree, "v1").sync_action == "idle"
-    md.grow(tree, "v1", 2 * SIZE)
-    assert tree.set_bits == [marked]
-
-
-def test_an_array_that_did_not_grow_is_not_left_frozen(tree: FakeMd) -> None:
-    start(tree)
-    tree.busy.add("component_size")
-    with pytest.raises(FailedPrecondition, match="resyncing or recovering"):
-        md.grow(tree, "v1", 2 * SIZE)
-    assert (md_state.read_array(tree, "v1").sync_action, tree.set_bits) == ("idle", [])
-    assert tree.read(f"{BASE}/suspend_hi") == "0"
-
-
-def test_writes_go_on_that_were_kept_waiting_by_who_has_died(tree: FakeMd) -> None:
-    """Marked is what has grown: they may go there."""
-    start(tree)
-    md.grow(tree, "v1", 2 * SIZE)
-    marked = tree.set_bits.pop()
-    assert not md.are_writes_kept(tree, "v1")
-    tree.put(f"{BASE}/suspend_hi", "9223372036854775807")
-    assert md.are_writes_kept(tree, "v1")
-    md.let_writes_go_on(tree, "v1")
-    assert tree.written[-2:] == [(f"{BASE}/bitmap_set_bits", marked), (f"{BASE}/suspend_hi", "0")]
-
-
-def test_other_slots_are_given_while_no_write_is_under_way(tree: FakeMd) -> None:
-    start(tree)
-    md.set_slots(tree, "v1", 4)
-    assert (tree.read(f"{BASE}/raid_disks"), tree.read(f"{BASE}/suspend_hi")) == ("4", "0")
-
-
-def test_a_recovery_is_not_interrupted_by_growing(tree: FakeMd) -> None:
-    start(tree)
-    tree.put(f"{BASE}/sync_action", "recover")
-    with pytest.raises(FailedPrecondition, match="resyncing or recovering"):
-        md.grow(tree, "v1", 2 * SIZE)
-    assert md_state.read_array(tree, "v1").sync_action == "recover"
-
-
-def start(tree: FakeMd) -> None:
-    """An array whose members have room to grow."""
-    md.assemble(tree, spec())
-    md.activate(tree, "v1")
-    for kname in ("dm-0", "dm-1", "dm-2"):
-        tree.put(f"/sys/class/block/{kname}/size", str(4 * SIZE // 512))
-
-
-@pytest.mark.parametrize("attribute", ["sync_action", "component_size"])
-def test_what_must_wait_for_a_running_resync_says_so(tree: FakeMd, attribute: str) -> None:
-    md.assemble(tree, spec())
-    tree.busy.add(attribute)
-    with pytest.raises(FailedPrecondition, match="resyncing or recovering"):
-        md.start_check(tree, "v1") if attribute == "sync_action" else md.grow(tree, "v1", SIZE - 65536)
 
 
 def test_a_member_that_is_too_small_is_refused(tree: FakeMd) -> None:
