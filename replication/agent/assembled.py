@@ -36,7 +36,7 @@ class Assembled:
     record_version: int = 0  # of the newest confirmation
     held_since: float | None = None
     recovery_bytes: int = 0  # to copy in the newest recovery
-    writes_kept: bool = False  # by an agent that died while it changed the array: they are to go on
+    writes_kept: bool = False  # by who changed the array, and died or ran out of time: they are to go on
     write_mostly_settled: bool = False  # remote members all write_mostly: true once no resync is owed
     report: ArrayReport | None = None  # the newest
     restless: bool = True  # as of the newest look: something goes on that no sign tells the progress of

@@ -12,9 +12,10 @@ from replication.agent.machine import Machine
 from replication.agent.members import Members
 from replication.agent.peers import Peers
 from replication.agent.rejoin import rejoin
-from replication.agent.release import obey, require_no_loss
+from replication.agent.release import obey
 from replication.agent.replicas import Replicas
 from replication.agent.reports import Listener, Reports
+from replication.agent.reshaping import grow
 from replication.agent.staging import Staging
 from replication.agent.storage import Storage
 from replication.agent.suspects import Marking
@@ -25,7 +26,7 @@ from replication.agent.watcher import Watcher
 from replication.agent.wiping import Wiping
 from replication.errors import StaleEpoch
 from replication.kernel import md
-from replication.kernel.md_state import find_array, read_array
+from replication.kernel.md_state import find_array
 from replication.model import (
     Ailment,
     ArrayReport,
@@ -169,7 +170,7 @@ class Agent:
     def tune(self, volume_id: str, epoch: int, tuning: Tuning) -> None:
         array = self._get(volume_id, epoch)
         with array.lock:
-            tune(self._machine.tree, array, tuning)
+            tune(self._machine, self._members, array, tuning)
         self._watcher.look(array)
 
     def scrub(self, volume_id: str, epoch: int, repair: bool) -> None:
@@ -185,11 +186,7 @@ class Agent:
     def grow_array(self, volume_id: str, epoch: int, size_bytes: int) -> None:
         array = self._get(volume_id, epoch)
         with array.lock:
-            require_no_loss(self._machine, self._members, array)
-            for joint in array.members.values():
-                self._members.resize(joint, size_bytes)
-            if read_array(self._machine.tree, volume_id).component_size_bytes <= size_bytes:
-                md.grow(self._machine.tree, volume_id, size_bytes)
+            grow(self._machine, self._members, array, size_bytes)
         self._staging.grow(volume_id)
 
     def watch(self) -> Listener:

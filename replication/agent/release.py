@@ -138,7 +138,16 @@ def require_no_loss(machine: Machine, members: Members, array: Assembled) -> Non
 
     What waits for all writes under way would wait for a lost one's, and nobody could return meanwhile.
     """
-    clear_away(machine, members, array)
-    gone = [joint.replica_id for joint in array.members.values() if joint.released or joint.suspected]
+    gone = list_lost(machine, members, array)
     if gone:
         raise FailedPrecondition(f"volume {array.volume_id} waits for what becomes of {', '.join(gone)}")
+
+
+def list_lost(machine: Machine, members: Members, array: Assembled) -> tuple[str, ...]:
+    """Members that are lost, or dropped and there still. The array's lock is held.
+
+    While one is lost, none is taken away: that waits for all writes under way, too.
+    """
+    if not any(joint.suspected for joint in array.members.values()):
+        clear_away(machine, members, array)
+    return tuple(each.replica_id for each in array.members.values() if each.released or each.suspected)

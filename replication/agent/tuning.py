@@ -1,6 +1,9 @@
 """What is changed on an array while it runs: room for members, how fast it copies, and scrubs."""
 
 from replication.agent.assembled import Assembled
+from replication.agent.machine import Machine
+from replication.agent.members import Members
+from replication.agent.reshaping import fit_slots
 from replication.errors import FailedPrecondition
 from replication.kernel import md
 from replication.kernel.md_state import read_array
@@ -10,13 +13,11 @@ from replication.tuning import Tuning
 UNBOUNDED = 1 << 40  # bytes a second: md's own default would stop at 200 MB/s
 
 
-def tune(tree: Tree, array: Assembled, tuning: Tuning) -> None:
+def tune(machine: Machine, members: Members, array: Assembled, tuning: Tuning) -> None:
     """See rpc/contract.py. The array's lock is held."""
-    md.limit_sync_speed(tree, array.volume_id, find_bound(tuning))
+    md.limit_sync_speed(machine.tree, array.volume_id, find_bound(tuning))
     array.tuning = tuning
-    state = read_array(tree, array.volume_id)
-    if state.raid_disks != tuning.slots and len(state.members) <= tuning.slots:
-        md.set_slots(tree, array.volume_id, tuning.slots)
+    fit_slots(machine, members, array, tuning.slots)
 
 
 def find_bound(tuning: Tuning | None) -> int:

@@ -260,7 +260,7 @@ class Watcher:
         try:
             clear_away(self._machine, self._members, array)
             if array.writes_kept:
-                md.let_writes_go_on(self._machine.tree, array.volume_id)
+                md.let_writes_go_on(self._machine.tree, array.volume_id, self._machine.apart.write)
                 array.writes_kept = False
             if settle:
                 self._settle_write_mostly(array, state)

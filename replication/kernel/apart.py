@@ -4,8 +4,11 @@ A thread that waits in the kernel (state D) cannot be killed, and its process en
 Whoever supervises the agent would wait for that with the next agent, and the disk perhaps for the next
 agent's word. So a child makes these calls. It has nothing open that anybody could miss, and nobody waits for
 its end. A container's runtime would, because it is in the container's cgroup: there it is given another one.
+
+A wait that a signal does end (state S) is given up in time: each such write has a process of its own.
 """
 
+import errno
 import json
 import os
 import queue
@@ -14,13 +17,14 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from replication.errors import KernelError, NotFound
+from replication.errors import KernelError, NotFound, TimedOut
 from replication.kernel import direct
+from replication.kernel.sysfs import refuse
 
 _PACKET_BYTES = 1 << 14
-_ERRORS = {kind.__name__: kind for kind in (KernelError, NotFound)}
+_ERRORS = {kind.__name__: kind for kind in (KernelError, NotFound, TimedOut)}
 _Answer = queue.SimpleQueue[tuple[str, str]]  # name of an error, or "", and its message
 
 
@@ -49,12 +53,22 @@ class Apart:
 
     def flush(self, path: str) -> None:
         """What the block device has acknowledged is stable when this returns. Can take for ever."""
+        self._ask("flush", path)
+
+    def write(self, path: str, value: str, timeout: float) -> None:
+        """`value` to the attribute at `path`. TimedOut after `timeout` seconds: then it was not written.
+
+        To be used where the kernel's wait is one that a signal ends.
+        """
+        self._ask("write", path, value, timeout)
+
+    def _ask(self, *request: str | float) -> None:
         answer: _Answer = queue.SimpleQueue()
         with self._lock:
             self._number += 1
             self._waiting[self._number] = answer
             try:
-                self._socket.send(json.dumps([self._number, path]).encode())
+                self._socket.send(json.dumps([self._number, *request]).encode())
             except OSError as error:
                 del self._waiting[self._number]
                 raise KernelError(self._ended()) from error
@@ -77,7 +91,7 @@ class Apart:
         raise KernelError(self._ended())
 
     def _ended(self) -> str:
-        return f"process {self.pid}, which flushes disks for this one, has ended"
+        return f"process {self.pid}, which waits for disks for this one, has ended"
 
 
 def _serve(requests: socket.socket, cgroup: Path | None) -> NoReturn:
@@ -86,11 +100,14 @@ def _serve(requests: socket.socket, cgroup: Path | None) -> NoReturn:
         with suppress(OSError):  # it stays where it is: its end is waited for, which is worse only once
             (cgroup / "cgroup.procs").write_text(str(os.getpid()))
     _let_go_of_all_but(requests.fileno())
+    writing: set[int] = set()
     try:
         while packet := requests.recv(_PACKET_BYTES):
-            number, path = json.loads(packet)
-            threading.Thread(target=_flush, args=(requests, number, path), daemon=True).start()
+            number, *request = json.loads(packet)
+            threading.Thread(target=_answer, args=(requests, number, request, writing), daemon=True).start()
     finally:
+        for pid in tuple(writing):  # nobody is left who would know of it
+            os.kill(pid, signal.SIGKILL)
         os._exit(0)
 
 
@@ -103,10 +120,41 @@ def _let_go_of_all_but(descriptor: int) -> None:
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _flush(answers: socket.socket, number: int, path: str) -> None:
+def _answer(answers: socket.socket, number: int, request: list[Any], writing: set[int]) -> None:
     kind = message = ""
     try:
-        direct.flush(path)
-    except (KernelError, NotFound) as error:
+        _do(*request, writing=writing)
+    except (KernelError, NotFound, TimedOut) as error:
         kind, message = type(error).__name__, str(error)
     answers.send(json.dumps([number, kind, message]).encode())
+
+
+def _do(act: str, path: str, value: str = "", timeout: float = 0.0, *, writing: set[int]) -> None:
+    if act == "flush":
+        direct.flush(path)
+    else:
+        _write(path, value, timeout, writing)
+
+
+def _write(path: str, value: str, timeout: float, writing: set[int]) -> None:
+    pid = os.fork()
+    if pid == 0:
+        _write_and_end(path, value, timeout)
+    writing.add(pid)
+    _, status = os.waitpid(pid, 0)
+    writing.discard(pid)
+    if os.WIFSIGNALED(status):
+        raise TimedOut(f"write {value} to {path}: not within {timeout:g} s")
+    number = os.waitstatus_to_exitcode(status)
+    if number:
+        refuse(f"write {value} to {path}", OSError(number, os.strerror(number)))
+
+
+def _write_and_end(path: str, value: str, timeout: float) -> NoReturn:
+    """Its status is the number of the kernel's error. The alarm ends it, also when nobody else is left."""
+    signal.setitimer(signal.ITIMER_REAL, timeout)
+    try:
+        os.write(os.open(path, os.O_WRONLY), value.encode())
+    except OSError as error:
+        os._exit(error.errno or errno.EIO)
+    os._exit(0)

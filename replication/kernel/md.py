@@ -6,7 +6,7 @@ drivers/md/md.c.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -31,6 +31,10 @@ _NEW_ARRAY = "/sys/module/md_mod/parameters/new_array"
 _ASLEEP_SECONDS = 3600  # md's daemon clears no bit while we are between the two steps
 _GONE_TIMEOUT = 5.0
 _ALL_SECTORS = (1 << 63) - 1
+_KEEP_TIMEOUT = 4.0  # seconds; who falls silent is lost after three, and dropped if the record allows it
+
+WriteInTime = Callable[[str, str, float], None]
+"""Path, value, seconds; TimedOut, and nothing written, after these: `kernel.apart.Apart.write`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ def _write_if_there(tree: Tree, name: str, value: str) -> None:
         tree.write(name, value)
 
 
-def grow(tree: Tree, name: str, component_size_bytes: int) -> None:
+def grow(tree: Tree, name: str, component_size_bytes: int, write_in_time: WriteInTime) -> None:
     """Every member's device has grown already. Repeatable. md resyncs the new part; what is below goes on.
 
     md marks the new part in memory only (__bitmap_resize), and in an array that was written to before, no
@@ -195,11 +199,12 @@ def grow(tree: Tree, name: str, component_size_bytes: int) -> None:
     set the bits before anybody can write there, in an array that is frozen until then. If we die before, a
     repeat, or `let_writes_go_on`, finds it frozen, and the resync owed.
 
-    FailedPrecondition while a member's device is too small, or another resync or recovery runs.
+    FailedPrecondition while a member's device is too small, or another resync or recovery runs. TimedOut when
+    writes under way do not end: then nothing has changed.
     """
     state = read_array(tree, name)
     if state.component_size_bytes != component_size_bytes:
-        _enlarge(tree, state, component_size_bytes)
+        _enlarge(tree, state, component_size_bytes, write_in_time)
     elif state.sync_action == "frozen":
         _mark_owed(tree, name)
     else:
@@ -207,7 +212,7 @@ def grow(tree: Tree, name: str, component_size_bytes: int) -> None:
     tree.write(f"{array_path(name)}/sync_action", "idle")
 
 
-def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int) -> None:
+def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int, write_in_time: WriteInTime) -> None:
     """The array is frozen afterwards, unless it has not grown."""
     if state.sync_action not in {"idle", "frozen"}:
         raise FailedPrecondition(f"array {state.name} is resyncing or recovering")
@@ -217,7 +222,7 @@ def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int) -> None:
         tree.write(f"{member_path(state.name, member.kname)}/size", component_size_bytes // 1024)
     tree.write(f"{array_path(state.name)}/sync_action", "frozen")
     try:
-        with _without_writes(tree, state.name):
+        with _without_writes(tree, state.name, write_in_time):
             _write_unless_syncing(tree, state.name, "component_size", component_size_bytes // 1024)
     except TrilithError:
         if read_array(tree, state.name).component_size_bytes != component_size_bytes:
@@ -257,32 +262,33 @@ def read_sync_limit(tree: Tree, name: str) -> int:
     return int(tree.read(f"{array_path(name)}/sync_speed_max").split()[0]) * 1024
 
 
-def set_slots(tree: Tree, name: str, count: int) -> None:
+def set_slots(tree: Tree, name: str, count: int, write_in_time: WriteInTime) -> None:
     """Room for `count` members, after writes under way. Members keep their order, not their slots.
 
-    FailedPrecondition while another sync runs, or more members are in it (raid1_reshape).
+    FailedPrecondition while another sync runs, or more members are in it (raid1_reshape). TimedOut when
+    writes under way do not end: then nothing has changed.
     """
-    with _without_writes(tree, name):
+    with _without_writes(tree, name, write_in_time):
         _write_unless_syncing(tree, name, "raid_disks", count)
 
 
 def are_writes_kept(tree: Tree, name: str) -> bool:
-    """Who kept them waiting, in `grow` or `set_slots`, has died."""
+    """Who kept them waiting, in `grow` or `set_slots`, has died, or could not let them go."""
     return tree.read(f"{array_path(name)}/suspend_hi") != "0"
 
 
-def let_writes_go_on(tree: Tree, name: str) -> None:
+def let_writes_go_on(tree: Tree, name: str, write_in_time: WriteInTime) -> None:
     """What has grown is marked first: nobody may write to it before. Repeatable.
 
-    md waits for what is under way, also for reads that a lost member keeps.
+    md waits for what is under way, also for reads that a lost member keeps: TimedOut.
     """
     if read_array(tree, name).sync_action == "frozen":
         _mark_owed(tree, name)
-    _keep_writes(tree, name, 0)
+    _keep_writes(tree, name, 0, write_in_time)
 
 
 @contextmanager
-def _without_writes(tree: Tree, name: str) -> Iterator[None]:
+def _without_writes(tree: Tree, name: str, write_in_time: WriteInTime) -> Iterator[None]:
     """None is under way inside, not even one that has failed and waits to be told so; new ones wait.
 
     md does not wait for such before it changes what they count on (freeze_array in raid1.c leaves out what
@@ -291,15 +297,20 @@ def _without_writes(tree: Tree, name: str) -> Iterator[None]:
     waits for ever (bitmap_startwrite); when the number of members does, they free more than they have
     ("md: suspend array while updating raid_disks via sysfs").
     """
-    _keep_writes(tree, name, _ALL_SECTORS)
+    _keep_writes(tree, name, _ALL_SECTORS, write_in_time)
     try:
         yield
     finally:
-        let_writes_go_on(tree, name)
+        let_writes_go_on(tree, name, write_in_time)
 
 
-def _keep_writes(tree: Tree, name: str, below_sector: int) -> None:
-    tree.write(f"{array_path(name)}/suspend_hi", below_sector)
+def _keep_writes(tree: Tree, name: str, below_sector: int, write_in_time: WriteInTime) -> None:
+    """Until md has seen the end of all that is under way, nothing new begins, reads neither (mddev_suspend).
+
+    One that a member keeps may not end before another has returned, for which the array has to be let alone.
+    A signal ends that wait, and md goes on as before.
+    """
+    write_in_time(str(tree.path(f"{array_path(name)}/suspend_hi")), str(below_sector), _KEEP_TIMEOUT)
 
 
 def start_repair(tree: Tree, name: str) -> None:

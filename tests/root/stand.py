@@ -11,11 +11,13 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from replication.clock import SystemClock, wait_until
 from replication.control.keys import new_key
 from replication.errors import TrilithError
 from replication.kernel import bitmap, blockdev, md, md_members, md_state
+from replication.kernel.apart import Apart
 from replication.kernel.direct import read_direct, zero_range
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.dm_wire import Target
@@ -79,6 +81,12 @@ def count(writes: list[Write]) -> int:
     return sum(write.acknowledged for write in writes)
 
 
+@cache
+def start_apart() -> Apart:
+    """One for all: it ends with this process."""
+    return Apart()
+
+
 class Stand:
     """`remote` replicas are reached over the network, the others directly."""
 
@@ -87,6 +95,7 @@ class Stand:
         self.name, self.remote = name, remote
         self.dropped: set[str] = set()
         self.tree = Tree()
+        self.write_in_time = start_apart().write
         self.mapper = DeviceMapper()
         self.holds = HoldLayer(self.mapper, self.tree)
         self.target = Nvmet(self.tree, is_open=self.mapper.is_open)
@@ -157,7 +166,7 @@ class Stand:
     def grow(self, data_bytes: int) -> None:
         """Everything grows, for replicas that are all local."""
         self.enlarge_all(data_bytes)
-        md.grow(self.tree, self.name, data_bytes)
+        md.grow(self.tree, self.name, data_bytes, self.write_in_time)
         self.settle()
 
     def enlarge_all(self, data_bytes: int) -> None:
@@ -250,7 +259,7 @@ class Stand:
             self.holds.release(replica.hold)
         if md_state.find_array(self.tree, self.name) is not None:
             self.acknowledge()
-            md.let_writes_go_on(self.tree, self.name)
+            md.let_writes_go_on(self.tree, self.name, self.write_in_time)
 
     def _steps(self) -> Iterator[Callable[[], None]]:
         yield lambda: wait(self._is_stopped, f"array {self.name} to stop")

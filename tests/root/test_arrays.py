@@ -280,14 +280,14 @@ def test_a_member_is_replaced_in_a_full_array_without_ever_lacking_a_copy(local:
     md.assemble(local.tree, replace(local.spec(0, 1), raid_disks=2))
     md.activate(local.tree, local.name)
     local.write(0, b"1")
-    md.set_slots(local.tree, local.name, 3)
+    md.set_slots(local.tree, local.name, 3, local.write_in_time)
     assert (local.state().raid_disks, local.state().degraded) == (3, 1)
     local.rejoin(new, use_bitmap=False)
     assert local.state().degraded == 0
     local.drop(old)
     md_members.remove_member(local.tree, local.name, old.member)
     local.write(1, b"2")
-    md.set_slots(local.tree, local.name, 2)
+    md.set_slots(local.tree, local.name, 2, local.write_in_time)
     local.settle()
     state = local.state()
     assert (state.raid_disks, state.degraded, len(state.members)) == (2, 0, 2)
@@ -300,7 +300,7 @@ def test_room_is_not_taken_from_members_that_are_there(local: Stand) -> None:
     local.start()
     local.write(0, b"1")
     with pytest.raises(FailedPrecondition):
-        md.set_slots(local.tree, local.name, 2)
+        md.set_slots(local.tree, local.name, 2, local.write_in_time)
     assert local.state().raid_disks == 3
 
 

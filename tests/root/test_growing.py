@@ -5,8 +5,9 @@ from threading import Thread
 
 import pytest
 
-from replication.errors import FailedPrecondition
+from replication.errors import FailedPrecondition, TimedOut
 from replication.kernel import bitmap, md, md_members, md_state
+from replication.kernel.direct import read_direct
 from replication.kernel.sysfs import Tree
 from tests.root.stand import CHUNK, CLOCK, DATA, Replica, Stand, Write, count, wait
 
@@ -18,7 +19,7 @@ def test_growing_keeps_the_chunk_and_what_is_there(local: Stand) -> None:
     local.start()
     local.write(0, b"1")
     local.grow(LARGER)
-    md.grow(local.tree, local.name, LARGER)
+    md.grow(local.tree, local.name, LARGER, local.write_in_time)
     state = local.state()
     assert (state.component_size_bytes, state.bitmap_chunk_bytes, state.degraded) == (LARGER, CHUNK, 0)
     last = LARGER // CHUNK - 1
@@ -63,7 +64,7 @@ def test_nothing_is_written_to_what_is_new_before_that_is_marked(local: Stand) -
     local.write(0, b"1")
     local.enlarge_all(LARGER)
     with pytest.raises(KilledError):
-        md.grow(Dying(), local.name, LARGER)
+        md.grow(Dying(), local.name, LARGER, local.write_in_time)
     assert local.state().component_size_bytes == LARGER
     last = LARGER // CHUNK - 1
     early = Write(local.device, last * CHUNK, b"e")
@@ -72,10 +73,10 @@ def test_nothing_is_written_to_what_is_new_before_that_is_marked(local: Stand) -
     assert early.error is None
     assert [get_last_marked(each) < last for each in local.replicas] == [True] * 3
     assert md.are_writes_kept(local.tree, local.name)
-    md.let_writes_go_on(local.tree, local.name)
+    md.let_writes_go_on(local.tree, local.name, local.write_in_time)
     assert [get_last_marked(each) for each in local.replicas] == [last] * 3
     wait(lambda: early.acknowledged or local.acknowledge(), "the write to what is new")
-    md.grow(local.tree, local.name, LARGER)
+    md.grow(local.tree, local.name, LARGER, local.write_in_time)
     local.settle()
     assert [local.read(each, last) for each in local.replicas] == [b"e"] * 3
 
@@ -83,6 +84,33 @@ def test_nothing_is_written_to_what_is_new_before_that_is_marked(local: Stand) -
 def get_last_marked(replica: Replica) -> int:
     """-1: none is."""
     return max((last for _, last in bitmap.read_bits(replica.disk, LARGER, CHUNK)), default=-1)
+
+
+def test_nobody_waits_for_ever_for_what_a_member_keeps(local: Stand) -> None:
+    """Neither size nor slots change; reads go on, and so do writes when the member is back."""
+    local.start()
+    local.write(0, b"1")
+    local.enlarge_all(LARGER)
+    silent = local.replicas[2]
+    md_members.set_write_mostly(local.tree, local.name, silent.member, on=True)
+    local.err(silent)
+    kept = Write(local.device, CHUNK, b"2")
+    wait(lambda: not local.holds.read(silent.hold).path_active, "the member to keep the write")
+    with pytest.raises(TimedOut):
+        md.grow(local.tree, local.name, LARGER, local.write_in_time)
+    with pytest.raises(TimedOut):
+        md.set_slots(local.tree, local.name, 4, local.write_in_time)
+    assert not kept.acknowledged
+    assert read_direct(local.device, 0, 4096)[:1] == b"1"
+    state = local.state()
+    assert (state.component_size_bytes, state.raid_disks, state.sync_action) == (DATA, 3, "idle")
+    assert not md.are_writes_kept(local.tree, local.name)
+    local.heal(silent)
+    local.holds.reinstate(silent.hold, local.holds.read(silent.hold).path)
+    wait(lambda: kept.acknowledged or local.acknowledge(), "the write that was kept")
+    md.grow(local.tree, local.name, LARGER, local.write_in_time)
+    local.settle()
+    local.write(LARGER // CHUNK - 1, b"3")
 
 
 def test_growing_waits_for_writes_that_failed_and_are_not_told_yet(local: Stand) -> None:
@@ -95,7 +123,7 @@ def test_growing_waits_for_writes_that_failed_and_are_not_told_yet(local: Stand)
     local.err(lost)
     writes = [Write(local.device, chunk * CHUNK, b"2") for chunk in range(8)]
     wait(lambda: has_failed(local, lost), "md to fail the member")
-    growing = Thread(target=md.grow, args=(local.tree, local.name, LARGER), daemon=True)
+    growing = Thread(target=md.grow, args=(local.tree, local.name, LARGER, local.write_in_time), daemon=True)
     growing.start()
     CLOCK.sleep(2)
     assert count(writes) < len(writes), "what failed first is told later"
@@ -122,4 +150,4 @@ def test_a_size_past_the_end_of_a_device_is_refused(local: Stand) -> None:
     assert md_state.find_array(local.tree, local.name) is None
     local.start()
     with pytest.raises(FailedPrecondition, match="too few"):
-        md.grow(local.tree, local.name, 1 << 40)
+        md.grow(local.tree, local.name, 1 << 40, local.write_in_time)

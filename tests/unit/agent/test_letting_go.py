@@ -11,14 +11,14 @@ from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.clock import SystemClock, wait_until
-from replication.errors import FailedPrecondition, NotFound, Unavailable
+from replication.errors import FailedPrecondition, Unavailable
 from replication.kernel import md, md_members, md_state
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.dm_wire import Target
 from replication.kernel.hold import HoldLayer
 from replication.kernel.md import ArraySpec, MemberSpec
 from replication.model import Confirmation
-from tests.unit.agent.fake_machine import fake_machine
+from tests.unit.agent.fake_machine import fake_machine, no_local
 from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_md import FakeMd
 
@@ -91,10 +91,6 @@ def word(*in_sync: str) -> Confirmation:
     return Confirmation(VOLUME, 1, 5, in_sync, (), 9)
 
 
-def no_local(volume_id: str, replica_id: str, epoch: int) -> str:
-    raise NotFound(f"{volume_id}, {replica_id}, epoch {epoch}")
-
-
 def is_faulty(tree: LockedMd, kname: str) -> bool:
     return any(each.kname == kname and each.faulty for each in md_state.read_members(tree, VOLUME))
 
@@ -151,6 +147,11 @@ def test_what_waits_for_all_writes_does_not_begin_while_a_member_is_lost(
     array.members["r2"].suspected = "silent"
     with pytest.raises(FailedPrecondition, match="what becomes of r2"):
         release.require_no_loss(machine, members, array)
+    array.members["r1"].released = True
+    md_members.fail_member(tree, VOLUME, "dm-1")
+    assert release.list_lost(machine, members, array) == ("r1", "r2")
+    assert is_faulty(tree, "dm-1"), "to take it away waits for all writes, too"
+    array.members["r1"].released = False
     array.members["r2"].suspected, array.members["r2"].released = "", True
     md_members.fail_member(tree, VOLUME, "dm-2")
     tree.busy_removals = 1

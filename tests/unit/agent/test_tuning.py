@@ -3,11 +3,14 @@
 import pytest
 
 from replication.agent.assembled import Assembled
+from replication.agent.machine import Machine
+from replication.agent.members import Members
 from replication.agent.tuning import UNBOUNDED, scrub, tune
 from replication.errors import FailedPrecondition
 from replication.kernel import md
 from replication.kernel.md import ArraySpec, MemberSpec
 from replication.tuning import Tuning
+from tests.unit.agent.fake_machine import fake_machine, no_local
 from tests.unit.kernel.fake_md import FakeMd
 
 MIB = 1 << 20
@@ -20,6 +23,11 @@ def assemble(tree: FakeMd, *, resync: bool = False) -> Assembled:
     return Assembled("v1", 1, {})
 
 
+def at(tree: FakeMd) -> tuple[Machine, Members]:
+    machine = fake_machine(tree)
+    return machine, Members(machine, no_local)
+
+
 def read(tree: FakeMd, attribute: str) -> str:
     return tree.read(f"/sys/block/md_v1/md/{attribute}")
 
@@ -27,7 +35,7 @@ def read(tree: FakeMd, attribute: str) -> str:
 def test_room_is_made_and_taken_away_when_nobody_needs_it(tree: FakeMd) -> None:
     array = assemble(tree)
     for slots, there in ((4, "4"), (3, "3"), (2, "3")):
-        tune(tree, array, Tuning(slots))
+        tune(*at(tree), array, Tuning(slots))
         assert read(tree, "raid_disks") == there
     assert array.tuning == Tuning(2)
 
@@ -35,7 +43,7 @@ def test_room_is_made_and_taken_away_when_nobody_needs_it(tree: FakeMd) -> None:
 def test_a_copy_is_bounded_or_not(tree: FakeMd) -> None:
     array = assemble(tree)
     for bytes_per_second, kib in ((7 << 20, 7 << 10), (0, UNBOUNDED >> 10)):
-        tune(tree, array, Tuning(3, bytes_per_second))
+        tune(*at(tree), array, Tuning(3, bytes_per_second))
         assert read(tree, "sync_speed_max") == str(kib)
 
 

@@ -6,11 +6,13 @@ from itertools import count
 import pytest
 
 from replication.agent.assembled import Assembled
+from replication.agent.members import Members
 from replication.agent.tuning import UNBOUNDED, find_bound, tune
 from replication.agent.yielding import BUSY, PAUSE_SECONDS, PAUSE_SPEED, RUN_SECONDS, take_turns
 from replication.kernel import md
 from replication.kernel.md import ArraySpec, MemberSpec
 from replication.tuning import Tuning
+from tests.unit.agent.fake_machine import fake_machine, no_local
 from tests.unit.kernel.fake_md import FakeMd
 
 MIB = 1 << 20
@@ -103,7 +105,8 @@ def test_a_new_agent_leaves_a_bound_that_it_does_not_know(stand: Stand) -> None:
 def test_what_is_said_in_a_pause_holds_after_it(stand: Stand) -> None:
     stand.per_second = 10 * BUSY
     stand.look_until_paused()
-    tune(stand.tree, stand.array, Tuning(3, 7 << 20))
+    machine = fake_machine(stand.tree)
+    tune(machine, Members(machine, no_local), stand.array, Tuning(3, 7 << 20))
     assert set(stand.looks(20)) == {"7168", PAUSED}
 
 

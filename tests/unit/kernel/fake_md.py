@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from replication.errors import TimedOut
 from tests.unit.kernel.fake_tree import EBUSY, EEXIST, EINVAL, FakeTree, refuse_with
 
 _NEW_ARRAY = "/sys/module/md_mod/parameters/new_array"
@@ -21,6 +22,7 @@ class FakeMd(FakeTree):
         self.open = False
         self.busy: set[str] = set()  # attributes that a running resync keeps from being written
         self.written: list[tuple[str, str]] = []
+        self.stuck: set[str] = set()  # values of suspend_hi for which md waits too long
 
     def write(self, name: str, value: str | int, *, secret: bool = False) -> None:
         array, _, attribute = name.removeprefix("/sys/block/").partition("/md/")
@@ -33,6 +35,12 @@ class FakeMd(FakeTree):
             self._new(text)
             return
         self._act(f"/sys/block/{array}/md", attribute, text)
+
+    def write_in_time(self, path: str, value: str, timeout: float) -> None:
+        """As kernel/apart.py, in this very process."""
+        if value in self.stuck:
+            raise TimedOut(f"write {value} to {path}: not within {timeout:g} s")
+        self.write(f"/{Path(path).relative_to(self.path('/'))}", value)
 
     def _new(self, name: str) -> None:
         if self.exists(f"/sys/block/{name}"):

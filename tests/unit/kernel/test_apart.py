@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from replication.clock import SystemClock, wait_until
-from replication.errors import KernelError, NotFound
+from replication.errors import KernelError, NotFound, TimedOut
 from replication.kernel.apart import Apart
 
 
@@ -42,6 +43,18 @@ def test_it_works_where_no_cgroup_can_be_made(tmp_path: Path) -> None:
     alone(ask_without_a_cgroup, tmp_path)
 
 
+def test_what_is_written_is_there(tmp_path: Path) -> None:
+    alone(write_and_look, tmp_path)
+
+
+def test_a_write_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    alone(write_where_nobody_reads, tmp_path)
+
+
+def test_a_write_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
+    alone(end_while_it_writes, tmp_path)
+
+
 def alone(scenario: Callable[[Path], None], folder: Path) -> None:
     process = get_context("spawn").Process(target=scenario, args=(folder,))
     process.start()
@@ -61,6 +74,49 @@ def ask_while_another_waits(folder: Path) -> None:
     os.close(os.open(waiting.fifo, os.O_WRONLY))
     waiting.join(10)
     assert waiting.error.startswith(f"direct access to {waiting.fifo}"), "a pipe cannot be flushed"
+
+
+def write_and_look(folder: Path) -> None:
+    apart, attribute = Apart(), folder / "attribute"
+    attribute.write_text("")
+    apart.write(str(attribute), "17", 10)
+    assert attribute.read_text() == "17"
+    with pytest.raises(NotFound, match="none: No such file"):
+        apart.write(str(folder / "none"), "17", 10)
+    with pytest.raises(KernelError, match="Is a directory"):
+        apart.write(str(folder), "17", 10)
+
+
+def write_where_nobody_reads(folder: Path) -> None:
+    apart, fifo = Apart(), folder / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(TimedOut, match="not within"):
+        apart.write(str(fifo), "17", 0.2)
+    expect_nothing_there(apart, folder)
+    assert list_children(apart.pid) == []
+
+
+def end_while_it_writes(folder: Path) -> None:
+    """All that the agent's end closes is its end of the socket."""
+    apart, fifo = Apart(), folder / "fifo"
+    os.mkfifo(fifo)
+    threading.Thread(target=apart.write, args=(str(fifo), "17", 3600), daemon=True).start()
+    wait_until(lambda: bool(list_children(apart.pid)), "it to write", timeout=20, clock=SystemClock())
+    (writing,) = list_children(apart.pid)
+    threading.excepthook = lambda _: None
+    apart._socket.shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: is_dead(writing), "the write to end", timeout=20, clock=SystemClock())
+
+
+def list_children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for task in tasks for word in task.read_text().split()]
+
+
+def is_dead(pid: int) -> bool:
+    """Nobody may have waited for it yet."""
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
 
 
 def ask_without_a_cgroup(folder: Path) -> None:
