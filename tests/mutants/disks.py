@@ -1,8 +1,13 @@
-"""Mistakes about disks that refuse writes, about what their bitmaps mark, and about how large they are."""
+"""Mistakes about disks that refuse writes, what bitmaps mark, how large replicas are, and their exports."""
 
 from dataclasses import replace
 
 from replication.agent.replicas import Replicas
+from replication.control import insync
+from replication.control.attaching import Attaching
+from replication.kernel import md
+from replication.kernel.md import WriteInTime
+from replication.kernel.sysfs import Tree
 from replication.model import CopyMode, Prepared, PrepareSpec, ReplicaState, Volume
 from tests.mutants.mistakes import Function
 
@@ -53,3 +58,24 @@ def size_recorded_late(_: Function) -> Function:
 def growth_forgotten(original: Function) -> Function:
     """What has grown counts as marked as soon as the growth has ended, though nobody had an array."""
     return lambda volume, size_bytes: replace(original(volume, size_bytes), grown_from=0)
+
+
+def let_go_unmarked(_: Function) -> Function:
+    """Writes go on though what has grown is marked in memory alone."""
+
+    def let_writes_go_on(tree: Tree, name: str, write_in_time: WriteInTime) -> None:
+        md._keep_writes(tree, name, 0, write_in_time)
+
+    return let_writes_go_on
+
+
+def undone_unrecorded(_: Function) -> Function:
+    """Exports are taken away first, and only then it is found that the attachment was recorded."""
+
+    def undo(self: Attaching, volume: Volume) -> None:
+        if volume.consumer is not None:
+            self._abandon(volume, volume.consumer)
+        self._executor.release_all(volume)
+        self._records.change(volume.id, lambda v: insync.undo_attach(v, volume.epoch))
+
+    return undo

@@ -10,6 +10,7 @@ REBUILD = "tests/unit/control/test_rebuild.py"
 RESTORED = "tests/unit/control/test_restored.py"
 RECONCILER = "tests/unit/control/test_reconciler.py"
 ATTEMPTS = "tests/unit/control/test_attempts.py"
+UNHEARD = "tests/unit/control/test_unheard.py"
 GROWING = "tests/unit/control/test_growing.py"
 TURNS = "tests/unit/control/test_turns.py::test_upkeep_begins_though_a_fence_is_told_again"
 
@@ -48,6 +49,12 @@ MUTANTS = (
         (
             f"{GROWING}::test_what_is_new_counts_as_marked_also_when_the_growth_was_ended_while_nobody_had_an_array",
         ),
+    ),
+    Mutant(
+        "an attachment is undone before it is known that it was not recorded",
+        "replication.control.attaching:Attaching.undo",
+        disks.undone_unrecorded,
+        (f"{UNHEARD}::test_an_attachment_that_is_recorded_is_not_undone_though_nobody_heard_of_it",),
     ),
     Mutant(
         "no fence: who did not answer starts",

@@ -1,5 +1,7 @@
 """Mutants of what agents do on their nodes, and of how they speak to the kernel."""
 
+from contextlib import nullcontext
+
 from replication.agent.wiping import Cut
 from replication.peer import PeerState
 from tests.mutants import disks, mistakes
@@ -136,6 +138,39 @@ NODES = (
         "replication.kernel.md:_mark_owed",
         mistakes.returns(None),
         (f"{MD_GROWING}::test_what_has_grown_is_marked_on_the_disks_before_it_is_written_to_or_resynced",),
+    ),
+    Mutant(
+        "writes go on before what has grown is marked",
+        "replication.kernel.md:let_writes_go_on",
+        disks.let_go_unmarked,
+        (
+            f"{MD_GROWING}::test_what_has_grown_is_marked_on_the_disks_before_it_is_written_to_or_resynced",
+            f"{MD_GROWING}::test_writes_go_on_that_were_kept_waiting_by_who_has_died",
+        ),
+    ),
+    Mutant(
+        "size and slots change under writes",
+        "replication.kernel.md:_without_writes",
+        mistakes.returns(nullcontext()),
+        (
+            f"{MD_GROWING}::test_growing_sets_every_member_before_the_array",
+            f"{MD_GROWING}::test_other_slots_are_given_while_no_write_is_under_way",
+        ),
+    ),
+    Mutant(
+        "what an array before may not have marked is not marked by the next",
+        "replication.agent.attachment:list_marked",
+        mistakes.returns(()),
+        (f"{AGENT}/test_choices.py",),
+    ),
+    Mutant(
+        "size and slots change while a member is lost",
+        "replication.agent.release:list_lost",
+        mistakes.returns(()),
+        (
+            f"{AGENT}/test_reshaping.py::test_an_array_does_not_grow_while_a_member_is_lost",
+            f"{AGENT}/test_reshaping.py::test_slots_stay_as_they_are_while_a_member_is_lost",
+        ),
     ),
     Mutant(
         "no bitmap carried over",
