@@ -1,20 +1,21 @@
 """Steps, done: each can be repeated, and one that fails is chosen again by the next look."""
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
 from csi.failover.deciding import Fence, Free, Mark, Pod, Retire, Step, Welcome
-from csi.failover.objects import NODES, OURS, OUT_OF_SERVICE, TAINT, UNIQUE_NAME
+from csi.failover.nodes import add_taint, change_node, remove_our_taints
+from csi.failover.objects import OURS, OUT_OF_SERVICE, TAINT, UNIQUE_NAME
 from replication.control.control import Control
 from replication.control.parallel import ask_all
-from replication.errors import Conflict, InvalidRequest, NotFound, TrilithError
+from replication.errors import Conflict, NotFound, TrilithError
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 
 FENCE_SECONDS = 30.0
-ATTEMPTS = 5  # to change a node that others change as well
+MARK: Json = {"key": TAINT, "value": OURS, "effect": "NoSchedule"}
+RETIRED: Json = {"key": OUT_OF_SERVICE, "value": OURS, "effect": "NoExecute"}
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +45,15 @@ class Actor:
         match step:
             case Mark():
                 self._tell(step.node, "given-up", f"node {step.node} is given up: {step.why}")
-                self._taint(step.node, {"key": TAINT, "value": OURS, "effect": "NoSchedule"})
+                add_taint(self._client, step.node, MARK)
             case Fence():
                 self._control.volumes.detach(step.volume_id, step.node, silent=True)
             case Free():
                 self._free(step)
             case Retire():
-                self._taint(step.node, {"key": OUT_OF_SERVICE, "value": OURS, "effect": "NoExecute"})
+                add_taint(self._client, step.node, RETIRED)
             case Welcome():
-                self._change_taints(step.node, lambda taints: [each for each in taints if not _is_ours(each)])
+                remove_our_taints(self._client, step.node)
                 self._tell(step.node, "welcome", f"node {step.node} is back and clean: it is used again")
 
     def _free(self, step: Free) -> None:
@@ -81,37 +82,7 @@ class Actor:
             kept = [name for name in in_use if name not in names]
             return {"op": "add", "path": "/status/volumesInUse", "value": kept} if kept != in_use else None
 
-        self._change(node, make, "/status")
-
-    def _taint(self, node: str, taint: Json) -> None:
-        def add(taints: list[Json]) -> list[Json]:
-            there = any(each["key"] == taint["key"] and each["effect"] == taint["effect"] for each in taints)
-            return taints if there else [*taints, taint]
-
-        self._change_taints(node, add)
-
-    def _change_taints(self, node: str, change: Callable[[list[Json]], list[Json]]) -> None:
-        def make(found: Json) -> Json | None:
-            taints = found["spec"].get("taints") or []
-            wanted = change(taints)
-            return {"op": "add", "path": "/spec/taints", "value": wanted} if wanted != taints else None
-
-        self._change(node, make)
-
-    def _change(self, node: str, make: Callable[[Json], Json | None], part: str = "") -> None:
-        """By one step on the newest object. NotFound without one; Conflict when it never keeps still."""
-        path = f"{NODES}/{node}"
-        for _ in range(ATTEMPTS):
-            found = self._client.get(path)
-            step = make(found)
-            if step is None:
-                return
-            version = found["metadata"]["resourceVersion"]
-            test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
-            with suppress(Conflict, InvalidRequest):  # it changed meanwhile
-                self._client.patch(f"{path}{part}", [test, step])
-                return
-        raise Conflict(f"node {node} is being changed by others all the time")
+        change_node(self._client, node, make, "/status")
 
     def _tell_once(self, node: str, error: TrilithError) -> None:
         if (node, str(error)) not in self._told:
@@ -120,7 +91,3 @@ class Actor:
 
     def _tell(self, node: str, kind: str, message: str) -> None:
         self._control.events.write(node, kind, message)
-
-
-def _is_ours(taint: Json) -> bool:
-    return taint["key"] in {TAINT, OUT_OF_SERVICE} and taint.get("value") == OURS

@@ -72,6 +72,10 @@ def parse_node(found: Json) -> KubernetesNode:
     )
 
 
+def is_our_taint(taint: Json) -> bool:
+    return taint["key"] in {TAINT, OUT_OF_SERVICE} and taint.get("value") == OURS
+
+
 def parse_attachment(found: Json) -> Attached:
     spec, status = found["spec"], found.get("status") or {}
     return Attached(

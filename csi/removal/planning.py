@@ -1,7 +1,8 @@
 """What is to be done next until nothing of Trilith is left in a cluster, as a function of what there is.
 
 Volumes go first, by their claims, so that Kubernetes deletes each as always; then pools, whose disks the
-operator gives back; then, when that was asked for, all that was ever recorded. Every step can be repeated.
+operator gives back, and the taints of nodes that were given up; then, when that was asked for, all that was
+ever recorded. Every step can be repeated.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Scene:
     pools: tuple[tuple[str, bool], ...]  # NAMESPACE/NAME of each StoragePool, and whether it is being deleted
     pool_records: tuple[str, ...]
     guards: tuple[str, ...] = ()  # budgets of the pods that drains wait for; the operator takes both away
+    given_up: tuple[str, ...] = ()  # nodes with taints of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,14 @@ class DeletePool:
     pool: str  # NAMESPACE/NAME
 
 
-Step = LetGo | DeleteClaim | DeletePool
+@dataclass(frozen=True, slots=True)
+class Untaint:
+    """Nobody would welcome it: whoever led may do so meanwhile, and without volumes gives no other up."""
+
+    node: str
+
+
+Step = LetGo | DeleteClaim | DeletePool | Untaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +109,12 @@ def _wait_for_volume(scene: Scene, volume_id: str, name: str) -> str:
 
 
 def _remove_pools(scene: Scene) -> Plan:
-    steps = tuple(DeletePool(name) for name, going in scene.pools if not going)
+    steps: list[Step] = [DeletePool(name) for name, going in scene.pools if not going]
+    steps += [Untaint(node) for node in scene.given_up]
     waits = [f"pool {name} gives its disks back" for name, _ in scene.pools]
     waits += [f"pool {name} is still recorded" for name in scene.pool_records if not scene.pools]
     waits += [f"{name} is still there" for name in scene.guards if not scene.pools]
-    return Plan(steps, tuple(waits))
+    return Plan(tuple(steps), tuple(waits))
 
 
 def _name_volumes(scene: Scene) -> str:

@@ -4,6 +4,8 @@ import logging
 from contextlib import suppress
 
 from csi.certificates.places import Places
+from csi.failover.nodes import remove_our_taints
+from csi.failover.objects import NODES, is_our_taint
 from csi.identity import NAME
 from csi.operator.resources import GUARD
 from csi.removal.planning import (
@@ -14,6 +16,7 @@ from csi.removal.planning import (
     Plan,
     Scene,
     Step,
+    Untaint,
     make_plan,
 )
 from csi.topology import CLUSTER_KEY, NODE_KEY
@@ -34,7 +37,6 @@ GROUP = "trilith.io"
 _OURS = f"/apis/{GROUP}/v1alpha1"
 _VOLUMES, _POOL_RECORDS = f"{_OURS}/volumes", f"{_OURS}/poolrecords"
 _PERSISTENT = "/api/v1/persistentvolumes"
-_NODES = "/api/v1/nodes"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 log = logging.getLogger(__name__)
@@ -105,6 +107,8 @@ class Removal:
             case DeletePool(pool):
                 namespace, _, name = pool.partition("/")
                 self._client.delete(f"{_OURS}/namespaces/{namespace}/storagepools/{name}")
+            case Untaint(node):
+                remove_our_taints(self._client, node)
 
     def _forget(self) -> None:
         """Records and their kinds, and the authority: a new installation is another cluster."""
@@ -115,7 +119,7 @@ class Removal:
         for path in (self._places.secret, self._places.config_map):
             with suppress(NotFound):
                 self._client.delete(path)
-        for node in self._client.get(_NODES)["items"]:
+        for node in self._client.get(NODES)["items"]:
             self._unlabel(node["metadata"])
 
     def _unlabel(self, node: Json) -> None:
@@ -127,7 +131,7 @@ class Removal:
         if ours:
             steps = [{"op": "remove", "path": f"/metadata/labels/{_escape(key)}"} for key in sorted(ours)]
             with suppress(NotFound):
-                self._client.patch(f"{_NODES}/{node['name']}", steps)
+                self._client.patch(f"{NODES}/{node['name']}", steps)
 
 
 def read_scene(client: Client, namespace: str) -> Scene:
@@ -140,6 +144,7 @@ def read_scene(client: Client, namespace: str) -> Scene:
         pools=tuple(_read_pool(each) for each in _list(client, f"{_OURS}/storagepools")),
         pool_records=tuple(each["metadata"]["name"] for each in _list(client, _POOL_RECORDS)),
         guards=tuple(each["metadata"]["name"] for each in _list(client, _budgets(namespace), GUARD)),
+        given_up=tuple(each["metadata"]["name"] for each in _list(client, NODES) if _is_given_up(each)),
     )
 
 
@@ -162,6 +167,10 @@ def _list(client: Client, path: str, labels: str = "") -> list[Json]:
 
 def _is_ours(persistent: Json) -> bool:
     return bool(persistent["spec"].get("csi", {}).get("driver") == NAME)
+
+
+def _is_given_up(node: Json) -> bool:
+    return any(is_our_taint(each) for each in node["spec"].get("taints") or ())
 
 
 def _read_persistent(client: Client, found: Json) -> Persistent:

@@ -13,6 +13,9 @@ from click.testing import CliRunner
 
 from csi.certificates.authority import ensure_authority, ensure_trust
 from csi.certificates.places import WEBHOOK_CONFIGURATIONS, Places
+from csi.failover.acting import MARK, RETIRED
+from csi.failover.nodes import add_taint
+from csi.failover.objects import NODES, OUT_OF_SERVICE, TAINT
 from csi.identity import NAME
 from csi.main import main as trilith_csi
 from csi.removal.removing import Removal
@@ -41,7 +44,6 @@ NAMESPACE = "trilith"
 STORAGE_POOLS = f"/apis/trilith.io/v1alpha1/namespaces/{NAMESPACE}/storagepools"
 PERSISTENT = "/api/v1/persistentvolumes"
 CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
-NODES = "/api/v1/nodes"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:trilith-uninstall"
 RULES = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"}
@@ -309,3 +311,26 @@ def test_nodes_are_not_called_after_a_cluster_that_is_gone(
         "m1": {"zone"},
         "m2": {"zone"},
     }
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_nodes_that_were_given_up_keep_no_taint_of_ours(
+    admin: Client, store: KubernetesStore, removal: Callable[..., None], *, everything: bool
+) -> None:
+    """An administrator's own stay, of the same key too."""
+    name = f"dead-{everything}".lower()
+    make_node(admin, name, {})
+    make_node(admin, f"{name}-by-hand", {})
+    for taint in (MARK, RETIRED, {**MARK, "key": "mine"}):
+        add_taint(admin, name, taint)
+    add_taint(admin, f"{name}-by-hand", {**RETIRED, "value": "nodeshutdown"})
+    make_pool(admin, store)
+    others = Others(admin, store)
+    settings = ("uninstall.removeEverything=true",) if everything else ()
+    removal(*settings, everything=everything, work=others.work)
+    assert list_taints(admin, name) & {TAINT, OUT_OF_SERVICE, "mine"} == {"mine"}
+    assert OUT_OF_SERVICE in list_taints(admin, f"{name}-by-hand")
+
+
+def list_taints(admin: Client, node: str) -> set[str]:
+    return {each["key"] for each in admin.get(f"{NODES}/{node}")["spec"].get("taints", [])}

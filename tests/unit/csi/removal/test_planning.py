@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from csi.removal.planning import DeleteClaim, DeletePool, LetGo, Persistent, Plan, Scene, make_plan
+from csi.removal.planning import (
+    DeleteClaim,
+    DeletePool,
+    LetGo,
+    Persistent,
+    Plan,
+    Scene,
+    Untaint,
+    make_plan,
+)
 
 EMPTY = Scene((), (), (), ())
 VOLUME = ("v1", "pvc-1")
@@ -82,3 +91,13 @@ def test_pools_without_volumes_give_their_disks_back(*, everything: bool) -> Non
     assert make_plan(going, everything=everything) == Plan((), (wait,))
     recorded = replace(EMPTY, pool_records=("nvme",))
     assert make_plan(recorded, everything=everything) == Plan((), ("pool nvme is still recorded",))
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_nodes_that_were_given_up_are_welcomed_when_no_volume_is_left(*, everything: bool) -> None:
+    given_up = replace(EMPTY, given_up=("m1", "m3"))
+    assert make_plan(given_up, everything=everything).steps == (Untaint("m1"), Untaint("m3"))
+    with_pool = replace(given_up, pools=(POOL,), pool_records=("nvme",))
+    assert DeletePool("trilith/nvme") in make_plan(with_pool, everything=everything).steps
+    assert make_plan(replace(FULL, given_up=("m1",)), everything=False).steps == ()
+    assert make_plan(replace(FULL, given_up=("m1",)), everything=True).steps == (DeleteClaim("shop/data"),)
