@@ -99,7 +99,7 @@ class NodeView:
     kubelet: Kubelet
     marked: bool = False
     out_of_service: bool = False  # tainted so, by whomever
-    foreign: bool = False  # volumes of other drivers are attached there
+    foreign: bool = False  # other drivers' volumes are attached or used there, or nobody has looked
     leftovers: bool = True  # its agent has arrays that no record gives it, or does not say
     volumes: tuple[VolumeThere, ...] = ()
     pods: tuple[Pod, ...] = ()  # that use any of `volumes`

@@ -11,6 +11,7 @@ from replication.kubernetes.access import Json
 NODES = "/api/v1/nodes"
 PODS = "/api/v1/pods"
 VOLUMES = "/api/v1/persistentvolumes"
+CLAIMS = "/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"
 ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
@@ -18,6 +19,12 @@ TAINT = "trilith.io/failed-over"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 OURS = "trilith"  # value of both taints: an administrator's own is left alone
 OVER = {"Succeeded", "Failed"}  # such pods hold no volumes
+CLAIMED = frozenset({"persistentVolumeClaim", "ephemeral"})  # volumes of a pod that are claims
+HARMLESS = frozenset(
+    {"emptyDir", "configMap", "secret", "projected", "downwardAPI", "hostPath", "image", "gitRepo"}
+)
+"""Volumes of a pod that are gone with it, or its node's own: nobody elsewhere has the same."""
+
 UNIQUE_NAME = f"kubernetes.io/csi/{NAME}^"  # of our volumes, in the status of nodes
 
 
@@ -37,6 +44,14 @@ class KubernetesNode:
     @property
     def out_of_service(self) -> bool:
         return any(key == OUT_OF_SERVICE for key, _ in self.taints)
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A pod of a node, whatever it uses."""
+
+    pod: Pod
+    others: bool  # it names a volume itself that others may use elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +110,25 @@ def parse_lease(found: Json) -> Lease | None:
     return Lease(renewed, datetime.fromisoformat(renewed).timestamp() + seconds)
 
 
-def parse_pod(found: Json) -> Pod:
+def parse_resident(found: Json) -> Resident:
     metadata = found["metadata"]
     claims = frozenset(_list_claims(metadata["name"], found["spec"]))
-    return Pod(metadata["namespace"], metadata["name"], metadata["uid"], claims)
+    pod = Pod(metadata["namespace"], metadata["name"], metadata["uid"], claims)
+    volumes = found["spec"].get("volumes") or ()
+    return Resident(pod, others=not all(_is_claimed_or_harmless(each) for each in volumes))
+
+
+def is_harmless_persistent(spec: Json) -> bool:
+    """Of a PersistentVolume: ours, which is fenced, or bound to its node."""
+    return _is_by_us(spec) or "local" in spec or "hostPath" in spec
+
+
+def _is_claimed_or_harmless(volume: Json) -> bool:
+    return volume.keys() - {"name"} <= CLAIMED | HARMLESS or _is_by_us(volume)
+
+
+def _is_by_us(source: Json) -> bool:
+    return bool((source.get("csi") or {}).get("driver") == NAME)
 
 
 def _list_claims(pod: str, spec: Json) -> Iterator[str]:

@@ -14,11 +14,13 @@ from csi.failover.objects import (
     VOLUMES,
     Attached,
     KubernetesNode,
+    Resident,
     parse_attachment,
     parse_lease,
     parse_node,
-    parse_pod,
+    parse_resident,
 )
+from csi.failover.strangers import Strangers
 from replication.clock import Clock
 from replication.control.control import Control
 from replication.errors import NotFound, TrilithError
@@ -46,6 +48,7 @@ class Scene:
         self._attachments = Watched(client, ATTACHMENTS, parse_attachment, clock)
         self._leases: dict[str, tuple[str, float]] = {}  # what renewals we saw last, and since when
         self._volumes: dict[str, PersistentVolume | None] = {}  # by name, while there are suspects
+        self._strangers = Strangers(client)
 
     def close(self) -> None:
         self._nodes.close()
@@ -62,6 +65,7 @@ class Scene:
         self._forget_leases({node.name for node, _ in suspects})
         if not suspects:
             self._volumes.clear()
+            self._strangers.forget()
             return ()
         attached = tuple(entry.get() for entry in self._attachments.list())
         records = {volume.id: volume for volume in self._control.volumes.list()}
@@ -77,15 +81,17 @@ class Scene:
         there = [each for each in attached if each.node == node.name]
         volumes = tuple(self._find_volumes(node, there, records))
         claims = {volume.claim for volume in volumes}
+        retirable = _may_be_retired(node, there)
+        residents = self._list_residents(node.name) if claims or retirable else ()
         return NodeView(
             sighting=seen,
             kubelet=self._ask_kubelet(node),
             marked=node.marked,
             out_of_service=node.out_of_service,
-            foreign=any(not each.ours for each in there),
+            foreign=not retirable or self._strangers.are_among(residents, claims),
             leftovers=not seen.answers_us or self._has_leftovers(node.name, records),
             volumes=volumes,
-            pods=self._find_pods(node.name, claims),
+            pods=tuple(each.pod for each in residents if _uses_any(each.pod, claims)),
         )
 
     def _find_volumes(
@@ -125,12 +131,9 @@ class Scene:
             spec["csi"]["volumeHandle"], (claim.get("namespace", ""), claim.get("name", ""))
         )
 
-    def _find_pods(self, node: str, claims: set[tuple[str, str]]) -> tuple[Pod, ...]:
-        if not claims:
-            return ()
+    def _list_residents(self, node: str) -> tuple[Resident, ...]:
         found = self._client.get(PODS, fieldSelector=f"spec.nodeName={node}")["items"]
-        pods = [parse_pod(each) for each in found if each["status"].get("phase") not in OVER]
-        return tuple(pod for pod in pods if any((pod.namespace, claim) in claims for claim in pod.claims))
+        return tuple(parse_resident(each) for each in found if each["status"].get("phase") not in OVER)
 
     def _ask_kubelet(self, node: KubernetesNode) -> Kubelet:
         try:
@@ -157,6 +160,16 @@ class Scene:
         except TrilithError:
             return True
         return any(not _is_current(node, array.epoch, records.get(array.volume_id)) for array in arrays)
+
+
+def _may_be_retired(node: KubernetesNode, there: Sequence[Attached]) -> bool:
+    """Else nobody has to ask what its pods use."""
+    due = node.marked and not node.ready and not node.out_of_service
+    return due and all(each.ours for each in there)
+
+
+def _uses_any(pod: Pod, claims: set[tuple[str, str]]) -> bool:
+    return any((pod.namespace, claim) in claims for claim in pod.claims)
 
 
 def _holds(node: str, record: Volume | None) -> bool:

@@ -91,8 +91,22 @@ class Stand:
         told = {"op": "add", "path": "/status", "value": {"attached": done}}
         self.admin.patch(f"{ATTACHMENTS}/{name}/status", [told])
 
-    def run_pod(self, name: str, node: str, *claims: str) -> None:
+    def make_claim(self, name: str, source: Json) -> None:
+        """Bound to a volume of its name that is not ours."""
+        common: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+        size = {"storage": "1Gi"}
+        spec = {**common, "capacity": size, "claimRef": {"namespace": SHOP, "name": name}, **source}
+        if "local" in source:
+            spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [{"matchExpressions": [_here("a")]}]}}
+        self.admin.create(VOLUMES, {"kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
+        wanted = {**common, "resources": {"requests": size}, "volumeName": name}
+        claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": wanted}
+        self.admin.create(SHOP_CLAIMS, claim)
+
+    def run_pod(self, name: str, node: str, *claims: str, inline: Json | None = None) -> None:
+        """With these claims, and a volume that it names itself."""
         volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
+        volumes += [{"name": "inline", **inline}] if inline else []
         spec = {"nodeName": node, "containers": [{"name": "main", "image": "none"}], "volumes": volumes}
         self.admin.create(SHOP_PODS, {"kind": "Pod", "metadata": {"name": name}, "spec": spec})
         told = {"op": "add", "path": "/status/phase", "value": "Running"}
@@ -138,6 +152,10 @@ class Kubelets:
         while not self._stop.wait(self._interval):
             for node in sorted(self.alive):
                 self._stand.renew(node)
+
+
+def _here(node: str) -> Json:
+    return {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
 
 
 def make_stand(admin: Client) -> Stand:

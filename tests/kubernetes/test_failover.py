@@ -17,14 +17,22 @@ from csi.failover.objects import ATTACHMENTS, LEASES, NODES
 from csi.identity import NAME
 from hack.kubernetes.plane import ControlPlane
 from replication.clock import SystemClock, wait_until
-from replication.kubernetes.access import read_kubeconfig
+from replication.kubernetes.access import Json, read_kubeconfig
 from replication.kubernetes.client import Client
 from replication.model import Attachment
 from tests.fakes.behind import StoreBehind
 from tests.fakes.node import FakeCluster
 from tests.kubernetes.conftest import ACCOUNT
 from tests.kubernetes.controllers import running
-from tests.kubernetes.failover_stand import Kubelets, Stand, make_namespace, make_stand, remove_all, unique
+from tests.kubernetes.failover_stand import (
+    SHOP_PODS,
+    Kubelets,
+    Stand,
+    make_namespace,
+    make_stand,
+    remove_all,
+    unique,
+)
 from tests.kubernetes.patience import patiently
 
 MARK, RETIRED = (
@@ -176,6 +184,39 @@ def test_volumes_of_other_drivers_keep_the_node_in_service(
     step_until(failover, lambda: stand.list_pods() == {}, "the pod is freed")
     failover.step()
     assert stand.read_taints("a") == {MARK}
+
+
+@pytest.mark.parametrize("volume", [{"nfs": {"server": "s", "path": "/"}}, None], ids=["inline", "a claim"])
+def test_so_do_pods_with_volumes_that_are_never_attached(
+    stand: Stand, kubelets: Kubelets, open_failover: Open, volume: Json | None
+) -> None:
+    """A driver with `attachRequired: false` has no VolumeAttachments: its pods would be replaced unfenced."""
+    stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    if volume is None:
+        stand.make_claim("share", {"csi": {"driver": "nfs.csi.k8s.io", "volumeHandle": "x"}})
+    stand.run_pod("files", "a", *([] if volume else ["share"]), inline=volume)
+    failover = open_failover()
+    failover.step()
+    die(stand, kubelets, "a")
+    stand.tell("a", ready="Unknown")
+    step_until(failover, lambda: stand.list_pods() == {"files": False}, "the pod with ours is freed")
+    failover.step()
+    assert stand.read_taints("a") == {MARK}
+    stand.admin.delete(f"{SHOP_PODS}/files", grace_seconds=0)
+    step_until(failover, lambda: RETIRED in stand.read_taints("a"), "a is retired")
+
+
+def test_volumes_that_are_the_nodes_own_do_not(stand: Stand, kubelets: Kubelets, open_failover: Open) -> None:
+    stand.attach("data", "a")
+    stand.run_pod("db-0", "a", "data")
+    stand.make_claim("scratch", {"local": {"path": "/scratch"}})
+    stand.run_pod("builder", "a", "scratch", inline={"emptyDir": {}})
+    failover = open_failover()
+    failover.step()
+    die(stand, kubelets, "a")
+    stand.tell("a", ready="Unknown")
+    step_until(failover, lambda: RETIRED in stand.read_taints("a"), "a is retired")
 
 
 def test_without_the_lease_nothing_happens_unless_the_peers_word_stands(

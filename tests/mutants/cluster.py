@@ -62,6 +62,12 @@ CLUSTER = (
         (FAILOVER,),
     ),
     Mutant(
+        "a node retired whose pods use volumes that nobody has fenced",
+        "csi.failover.strangers:Strangers._is_harmless",
+        mistakes.returns(True),
+        ("tests/unit/csi/failover/test_strangers.py",),
+    ),
+    Mutant(
         "a node given up on one peer's word",
         "csi.failover.deciding:_is_missed",
         mistakes.one_witness,

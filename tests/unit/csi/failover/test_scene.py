@@ -1,0 +1,142 @@
+"""What a silent node's view says of pods there, and what is asked of the API server for it."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import cast
+
+import pytest
+
+from csi.failover.acting import MARK, RETIRED
+from csi.failover.deciding import NodeView, Pod, Sighting
+from csi.failover.objects import ATTACHMENTS, NODES, PODS, VOLUMES
+from csi.failover.scene import Scene
+from csi.identity import NAME
+from replication.errors import NotFound
+from replication.kubernetes.access import Json
+from replication.kubernetes.client import Client
+from tests.fakes.clock import HandClock
+from tests.unit.control.test_volumes import make, wanted
+from tests.unit.kubernetes.server import FakeServer
+
+SILENT = {"a": Sighting("a", answers_us=False), "b": Sighting("b", answers_us=True)}
+OF_DB = Pod("shop", "db-0", "uid-db-0", frozenset({"data"}))
+
+
+class FakeApi:
+    """Node a is not ready; `objects` are read by their paths, and pods are all its."""
+
+    def __init__(self) -> None:
+        self.nodes, self.attachments = FakeServer(), FakeServer()
+        self.pods: list[Json] = []
+        self.objects: dict[str, Json] = {}
+        self.asked: list[str] = []
+
+    def get(self, path: str, **query: str) -> Json:
+        if path in {NODES, ATTACHMENTS}:
+            return self._server(path).get(path, **query)
+        self.asked.append(path)
+        if path == PODS:
+            assert query == {"fieldSelector": "spec.nodeName=a"}
+            return {"items": self.pods}
+        if path not in self.objects:
+            raise NotFound(path)
+        return self.objects[path]
+
+    def stream(self, path: str, silence_seconds: float, **query: str) -> AbstractContextManager[FakeServer]:
+        return self._server(path).stream(path, silence_seconds, **query)
+
+    def _server(self, path: str) -> FakeServer:
+        return {NODES: self.nodes, ATTACHMENTS: self.attachments}[path]
+
+    def add_node(self, *taints: Json, ready: str = "Unknown") -> None:
+        status = {"conditions": [{"type": "Ready", "status": ready}]}
+        self.nodes.items = [{**_named("a"), "spec": {"taints": list(taints)}, "status": status}]
+
+    def attach(self, volume: str, driver: str = NAME) -> None:
+        spec = {"nodeName": "a", "attacher": driver, "source": {"persistentVolumeName": volume}}
+        self.attachments.items.append({**_named(f"csi-{volume}"), "spec": spec, "status": {"attached": True}})
+
+    def run(self, name: str, *volumes: Json, phase: str = "Running") -> None:
+        metadata = {"namespace": "shop", "name": name, "uid": f"uid-{name}"}
+        self.pods.append({"metadata": metadata, "spec": {"volumes": volumes}, "status": {"phase": phase}})
+
+
+def _named(name: str) -> Json:
+    return {"metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": "5"}}
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+def scene(api: FakeApi) -> Iterator[Scene]:
+    _, control = make()
+    volume = control.volumes.create(wanted())
+    claim = {"namespace": "shop", "name": "data"}
+    source = {"csi": {"driver": NAME, "volumeHandle": volume.id}, "claimRef": claim}
+    api.objects[f"{VOLUMES}/pvc-data"] = {"spec": source}
+    opened = Scene(cast("Client", api), control, HandClock())
+    yield opened
+    opened.close()
+    api.nodes.end_watch()
+    api.attachments.end_watch()
+
+
+def look(scene: Scene) -> NodeView:
+    (view,) = scene.view(SILENT)
+    return view
+
+
+def claim(name: str) -> Json:
+    return {"name": name, "persistentVolumeClaim": {"claimName": name}}
+
+
+def test_a_node_with_pods_of_ours_and_of_its_own_disks_is_nobody_elses(api: FakeApi, scene: Scene) -> None:
+    api.add_node(MARK)
+    api.attach("pvc-data")
+    api.run("db-0", claim("data"), {"name": "tmp", "emptyDir": {}})
+    api.run("plain")
+    view = look(scene)
+    assert not view.foreign
+    assert view.pods == (OF_DB,)
+
+
+@pytest.mark.parametrize("phase", ["Running", "Pending", "Succeeded", "Failed"])
+def test_a_pod_that_uses_a_share_makes_it_foreign_until_it_is_over(
+    api: FakeApi, scene: Scene, phase: str
+) -> None:
+    api.add_node(MARK)
+    api.run("files", {"name": "share", "nfs": {"server": "s", "path": "/"}}, phase=phase)
+    assert look(scene).foreign is (phase in {"Running", "Pending"})
+
+
+def test_so_does_an_attachment_of_another_driver(api: FakeApi, scene: Scene) -> None:
+    api.add_node(MARK)
+    api.attach("theirs", "csi.example.com")
+    assert look(scene).foreign
+    assert PODS not in api.asked
+
+
+@pytest.mark.parametrize(
+    ("taints", "ready"),
+    [((), "Unknown"), ((MARK,), "True"), ((MARK, RETIRED), "Unknown")],
+    ids=["not given up", "ready", "out of service"],
+)
+def test_nobody_asks_what_pods_use_where_it_does_not_matter(
+    api: FakeApi, scene: Scene, taints: tuple[Json, ...], ready: str
+) -> None:
+    api.add_node(*taints, ready=ready)
+    api.run("files", claim("share"))
+    assert look(scene).foreign, "nobody has looked"
+    assert PODS not in api.asked
+
+
+def test_pods_with_our_claims_are_found_whatever_else_is_known(api: FakeApi, scene: Scene) -> None:
+    api.add_node()
+    api.attach("pvc-data")
+    api.run("db-0", claim("data"))
+    api.run("files", claim("share"))
+    assert look(scene).pods == (OF_DB,)
+    assert [path for path in api.asked if "persistentvolumeclaims" in path] == []
