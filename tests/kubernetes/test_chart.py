@@ -1,14 +1,17 @@
 """What the chart gives is what a real API server takes, and what it must not be asked for is refused."""
 
+from itertools import product
+
 import pytest
 
 from csi.server import CALLS
-from hack.helm.chart import lint, render
+from hack.helm.chart import NAMESPACE, lint, render
 from hack.kubernetes.manifests import path_of
 from hack.lab.errors import LabError
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 from tests.kubernetes.patience import patiently
+from tests.kubernetes.rights import Right, list_rights
 
 MONITORS = {"PodMonitor", "PrometheusRule"}  # kinds of the Prometheus operator
 
@@ -85,6 +88,15 @@ def test_sidecars_leave_room_for_a_probe() -> None:
         + 2 * int(args["csi-resizer"]["--workers"])
     )
     assert 50 < workers <= CALLS - 8
+
+
+def test_sidecars_of_before_can_go_on_with_their_elections_during_an_upgrade() -> None:
+    """helm changes rules first: without that they would end, and nobody attach until others begin."""
+    names = ("csi-trilith-io", "external-attacher-leader-csi-trilith-io", "external-resizer-csi-trilith-io")
+    rights = list_rights(render(), "trilith-control")
+    for verb, name in product(("get", "create", "update"), names):
+        asked = Right(verb, "coordination.k8s.io", "leases", NAMESPACE, name)
+        assert any(right.covers(asked) for right in rights), asked
 
 
 def split(arg: str) -> tuple[str, str]:
