@@ -99,6 +99,23 @@ def test_sidecars_of_before_can_go_on_with_their_elections_during_an_upgrade() -
         assert any(right.covers(asked) for right in rights), asked
 
 
+@pytest.mark.parametrize("name", ["csi-provisioner", "csi-attacher", "csi-resizer"])
+def test_sidecars_ask_where_only_the_leader_is_ready_and_have_no_elections(name: str) -> None:
+    """With elections besides, those of two replicas could each wait for the other."""
+    (sidecar,) = (each for each in list_containers(render()) if each["name"] == name)
+    (controller,) = (each for each in list_containers(render()) if each["name"] == "controller")
+    assert "--csi-address=/csi/leader.sock" in sidecar["args"]
+    assert "--sidecars=unix:///csi/leader.sock" in controller["args"]
+    assert [arg for arg in sidecar["args"] if arg.startswith("--leader-election")] == []
+
+
+def test_every_replica_is_asked_whether_it_lives() -> None:
+    """On the other socket whoever does not lead is not ready, and would be started again and again."""
+    probes = [each for each in list_containers(render()) if each["name"] == "livenessprobe"]
+    assert len(probes) == 2, "of controllers and of nodes"
+    assert all("--csi-address=/csi/csi.sock" in probe["args"] for probe in probes)
+
+
 def split(arg: str) -> tuple[str, str]:
     name, _, value = arg.partition("=")
     return name, value
