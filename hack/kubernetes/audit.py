@@ -55,6 +55,10 @@ class AuditLog:
             file.seek(position)
             return Counter(parse_event(line) for line in file.read().splitlines())
 
+    def read_lines(self) -> list[str]:
+        """All of it, an event each."""
+        return (self._folder / _LOG).read_text().splitlines()
+
 
 def parse_event(line: bytes) -> Request:
     event = json.loads(line)

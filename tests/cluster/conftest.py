@@ -6,6 +6,7 @@ Every test here is marked `kubelet`, needs root and Go, and finds a pool and no 
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -21,18 +22,21 @@ from replication.clock import SystemClock
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
 from tests.cluster.pods import POOL, Cluster, is_so
+from tests.kubernetes.last import put_last
 
 CLOCK = SystemClock()
+FOLDER = Path(__file__).parent
 LATE = ("test_joining.py", "test_replacing.py", "test_uninstall.py")
 """In this order, after all others: nodes come, go and have new names, and in the end nothing is left."""
 _machines = pytest.StashKey[Machines]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "tests/cluster" in item.path.as_posix():
+        if item.path.is_relative_to(FOLDER):
             item.add_marker(pytest.mark.kubelet)
     items.sort(key=lambda item: LATE.index(item.path.name) if item.path.name in LATE else -1)
+    put_last(config, items, FOLDER / "test_sidecar_rules.py")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

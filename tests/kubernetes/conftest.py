@@ -13,6 +13,7 @@ from replication.control.store.kubernetes import KubernetesStore
 from replication.kubernetes.access import read_kubeconfig
 from replication.kubernetes.client import Client
 from tests.kubernetes.audit import write_policy
+from tests.kubernetes.last import put_last
 from tests.kubernetes.patience import patiently
 from tests.kubernetes.remains import remove_everything
 
@@ -21,22 +22,14 @@ ACCOUNT = f"system:serviceaccount:{NAMESPACE}:trilith-control"
 LOCK_SECONDS = 3.0
 OpenStore = Callable[..., KubernetesStore]
 
-
 FOLDER = Path(__file__).parent
-LAST = FOLDER / "test_rules.py"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is last looks at what all the others did: it is left out where some of them are."""
-    ours = [item for item in items if item.path.is_relative_to(FOLDER)]
-    for item in ours:
-        item.add_marker(pytest.mark.kubernetes)
-    last = [item for item in ours if item.path == LAST]
-    items[:] = [item for item in items if item not in last]
-    if {item.path for item in ours} == set(FOLDER.glob("test_*.py")):
-        items += last
-    else:
-        config.hook.pytest_deselected(items=last)
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            item.add_marker(pytest.mark.kubernetes)
+    put_last(config, items, FOLDER / "test_rules.py")
 
 
 @pytest.fixture(scope="session")
