@@ -20,6 +20,9 @@ REPOSITORY, _, VERSION = TAG.rpartition(":")
 NEXT = f"{TAG}-next"
 NODES = ("m1", "m2", "m3")
 
+LONGEST_STALL = 20.0
+"""Five times the longest that was measured: more is no slow machine, but writes that waited for an agent."""
+
 
 @pytest.mark.more
 @pytest.mark.timeout(3600)
@@ -41,10 +44,12 @@ def test_an_upgrade_costs_no_error_and_no_long_stall(installation: Installation,
         verdicts = [user.finish() for user in users]
     board = Board("upgrade")
     board.add(Figure("longest-stall", longest, "s", Goal("<=", 2.0)))
-    board.add(Figure("longest-write-of-fio", max(load.longest for load in loads), "s", Goal("<=", 2.0)))
+    of_fio = max(load.longest for load in loads)
+    board.add(Figure("longest-write-of-fio", of_fio, "s", Goal("<=", 2.0)))
     assert [load.error for load in loads] == [0, 0, 0]
     assert min(load.writes for load in loads) > 0
     assert [verdict.lost for verdict in verdicts] == [(), (), ()]
+    assert max(longest, of_fio) <= LONGEST_STALL
     cluster.wait(lambda: list_images(cluster) == {NEXT}, "the last of the old release gone")
     cluster.wait(lambda: are_redundant(cluster), "every volume whole")
 
