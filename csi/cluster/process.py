@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from prometheus_client.registry import Collector
+
 from csi.claims import KubernetesClaims, Policy, make_check
 from csi.cluster.parts import Run, run_together
+from csi.cluster.sidecars import Sidecars
 from csi.cluster.web import Web
 from csi.controller import register_controller
-from csi.endpoint import Endpoint
+from csi.endpoint import Endpoint, UnixEndpoint
 from csi.failover.deciding import CAREFUL
 from csi.failover.deciding import Policy as FailOverPolicy
 from csi.failover.failover import FailOver
@@ -73,7 +76,7 @@ class Controller:
         self._lookout = Lookout(control.nodes, clock)
         self.reconciler = Reconciler(control, clock)
         self.operator = Operator(control, client, clock, options.namespace, options.node_grace)
-        self.web = Web(options.web, [self.reconciler.metrics], self.find_trouble)
+        self.web = Web(options.web, self._list_collectors(), self.find_trouble)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; then calls under way are finished first."""
@@ -102,6 +105,11 @@ class Controller:
         yield "lookout", lambda stop: self._lookout.stand_by(stop, lambda: self._leadership.wavers)
         if self._options.sidecars is not None:
             yield "sidecars", partial(self._serve_sidecars, self._options.sidecars)
+
+    def _list_collectors(self) -> Iterator[Collector]:
+        yield self.reconciler.metrics
+        if isinstance(self._options.sidecars, UnixEndpoint):
+            yield Sidecars(self._options.sidecars.path, lambda: self.leads)
 
     def _lead(self, over: threading.Event) -> None:
         run_together(self._list_duties(), over)

@@ -13,6 +13,7 @@ from replication.kubernetes.client import Client
 from tests.kubernetes.patience import patiently
 from tests.kubernetes.rights import Right, list_rights
 
+LEADERS = "--csi-address=/csi/leader.sock"
 MONITORS = {"PodMonitor", "PrometheusRule"}  # kinds of the Prometheus operator
 
 INSTALLATIONS = {
@@ -104,9 +105,16 @@ def test_sidecars_ask_where_only_the_leader_is_ready_and_have_no_elections(name:
     """With elections besides, those of two replicas could each wait for the other."""
     (sidecar,) = (each for each in list_containers(render()) if each["name"] == name)
     (controller,) = (each for each in list_containers(render()) if each["name"] == "controller")
-    assert "--csi-address=/csi/leader.sock" in sidecar["args"]
+    assert LEADERS in sidecar["args"]
     assert "--sidecars=unix:///csi/leader.sock" in controller["args"]
     assert [arg for arg in sidecar["args"] if arg.startswith("--leader-election")] == []
+
+
+def test_the_alert_counts_as_many_sidecars_as_there_are() -> None:
+    sidecars = [each for each in list_containers(render()) if LEADERS in each.get("args", ())]
+    (rules,) = (each for each in render("monitoring.rules.enabled=true") if each["kind"] == "PrometheusRule")
+    alerts = {each["alert"]: each["expr"] for each in rules["spec"]["groups"][0]["rules"]}
+    assert alerts["TrilithSidecarsMissing"] == f"trilith_sidecars < {len(sidecars)}"
 
 
 def test_every_replica_is_asked_whether_it_lives() -> None:

@@ -1,6 +1,7 @@
 """Sidecars act only where the leader is, without elections of their own."""
 
 from pathlib import Path
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -33,6 +34,7 @@ def test_who_waits_is_told_when_its_controller_leads(plane: ControlPlane, tmp_pa
         with pytest.raises(grpc.FutureTimeoutError):
             asked.result(timeout=3)
         assert is_ready(second.socket), "for livenessprobe and the administrator's command"
+        assert "trilith_sidecars " not in read_metrics(second.controller.web.port)
         leader.__exit__(None, None, None)
         assert asked.result(timeout=60).ready.value
 
@@ -47,6 +49,7 @@ def test_whoever_acts_loses_its_connection_when_its_controller_leads_no_more(
     ):
         wait_until(lambda: replica.controller.leads, "a leader", timeout=60, clock=CLOCK)
         assert csi_pb2_grpc.IdentityStub(channel).Probe(PROBE, wait_for_ready=True).ready.value
+        assert "trilith_sidecars 1.0\n" in read_metrics(replica.controller.web.port)
         channel.subscribe(states.append)
         admin.delete(f"{path_of(NAMESPACE)}/{LEASE}")
         wait_until(
@@ -57,3 +60,8 @@ def test_whoever_acts_loses_its_connection_when_its_controller_leads_no_more(
 def is_ready(socket: Path) -> bool:
     with grpc.insecure_channel(f"unix:{socket}") as channel:
         return bool(csi_pb2_grpc.IdentityStub(channel).Probe(PROBE, timeout=10).ready.value)
+
+
+def read_metrics(port: int) -> str:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        return str(answer.read().decode())

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client.registry import Collector
 
+from csi.cluster.sidecars import Sidecars
 from replication.control.metrics import Metrics
 from replication.control.redundancy import Health
 from replication.control.survey import Survey
@@ -25,6 +27,8 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "==": operator.eq,
 }
+SOCKET = Path("/csi/leader.sock")
+MISSING = "TrilithSidecarsMissing"
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -83,13 +87,16 @@ OTHERS = {
 }
 
 
-def find_firing(survey: Survey | None) -> dict[str, set[str]]:
-    """By alert, the labels that it has."""
+def find_firing(survey: Survey | None, sidecars: Path | None = None) -> dict[str, set[str]]:
+    """By alert, the labels that it has. `sidecars` are the kernel's sockets, of a leader in Kubernetes."""
     metrics = Metrics(HandClock())
     metrics.note(survey)
+    collectors: list[Collector] = [metrics]
+    collectors += [Sidecars(SOCKET, lambda: True, sidecars)] if sidecars else []
     told = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in metrics.collect()
+        for collector in collectors
+        for family in collector.collect()
         for sample in family.samples
     }
     found = {rule["alert"]: find_series(rule["expr"], told) for rule in RULES}
@@ -106,9 +113,24 @@ def test_an_alert_fires_beyond_its_bound(survey: Survey | None, alert: str) -> N
     assert list(find_firing(survey)) == ([alert] if alert else [])
 
 
-def test_each_alert_is_tested_and_speaks_of_labels_that_it_has() -> None:
+@pytest.mark.parametrize(("count", "alert"), [(0, MISSING), (2, MISSING), (3, ""), (4, "")])
+def test_a_leader_that_lacks_a_sidecar_is_alarming(tmp_path: Path, count: int, alert: str) -> None:
+    firing = find_firing(look(), connect(tmp_path, count))
+    assert list(firing) == ([alert] if alert else [])
+
+
+def connect(folder: Path, count: int) -> Path:
+    """So many connections, as the kernel has them."""
+    row = f"0: 00000003 00000000 00000000 0001 03 1660 {SOCKET}\n"
+    table = folder / "unix"
+    table.write_text("Num RefCount Protocol Flags Type St Inode Path\n" + count * row)
+    return table
+
+
+def test_each_alert_is_tested_and_speaks_of_labels_that_it_has(tmp_path: Path) -> None:
     cases = [*HEALTHS.values(), *(survey for survey, _ in OTHERS.values())]
     firing = {alert: labels for survey in cases for alert, labels in find_firing(survey).items()}
+    firing |= find_firing(look(), connect(tmp_path, 2))
     assert set(firing) == {rule["alert"] for rule in RULES}
     for rule in RULES:
         words = " ".join(rule["annotations"].values())
