@@ -15,7 +15,7 @@ from replication.model import (
     ReplicaFacts,
     Volume,
 )
-from tests.unit.control.records import volume
+from tests.unit.control.records import detached, volume
 
 LOST = MemberReport("r1", MemberHealth.LOST, "silent for 4 s")
 
@@ -96,3 +96,44 @@ def test_an_array_of_another_epoch_says_nothing() -> None:
 def test_only_who_can_say_something_is_asked() -> None:
     assert list_nodes([volume("iss"), volume("sis")]) == {"a", "b"}
     assert list_nodes([]) == frozenset()
+
+
+def suspect(node: str, replica: str) -> NodeFacts:
+    found = facts(node, replica)
+    return replace(found, replicas=tuple(replace(each, suspect=True) for each in found.replicas))
+
+
+INACCESSIBLE = AilmentKind.INACCESSIBLE
+
+
+@pytest.mark.parametrize(
+    ("record", "changes", "ailments"),
+    [
+        (
+            detached(),
+            {"a": SILENT, "b": suspect("b", "r1"), "c": suspect("c", "r2")},
+            [
+                (INACCESSIBLE, "NodeUnreachable"),
+                (INACCESSIBLE, "ReplicaSuspect"),
+                (INACCESSIBLE, "ReplicaSuspect"),
+            ],
+        ),
+        (
+            detached("iis"),
+            {"a": SILENT, "b": suspect("b", "r1")},
+            [
+                (AilmentKind.DEGRADED, "ReplicaStale"),
+                (INACCESSIBLE, "NodeUnreachable"),
+                (INACCESSIBLE, "ReplicaSuspect"),
+            ],
+        ),
+        (detached(), {"a": SILENT, "b": suspect("b", "r1")}, [(AilmentKind.DEGRADED, "NodeUnreachable")]),
+        (detached(), {"b": suspect("b", "r1"), "c": suspect("c", "r2")}, []),
+        (volume("iii"), {"b": suspect("b", "r1"), "c": SILENT}, [(AilmentKind.DEGRADED, "NodeUnreachable")]),
+    ],
+    ids=["of three", "of two", "one is not suspect", "nobody is silent", "in use"],
+)
+def test_a_volume_that_waits_rather_than_start_with_suspects_is_told(
+    record: Volume, changes: dict[str, NodeFacts | TrilithError], ailments: list[tuple[AilmentKind, str]]
+) -> None:
+    assert found(record, **changes) == ailments
