@@ -1,13 +1,16 @@
 """A volume's way back from a node: with its consent, or by the fence when it does not answer."""
 
+from collections.abc import Sequence
+
 from replication.control import insync
 from replication.control.executor import FENCE, Executor
 from replication.control.first_look import FirstLook
-from replication.control.parallel import errors_of, has_answer
+from replication.control.parallel import errors_of
 from replication.control.records import Records
 from replication.control.restored import catch_up
+from replication.control.starting import list_sure
 from replication.errors import FailedPrecondition, NotFound, Unavailable
-from replication.model import Attachment, Versioned, Volume
+from replication.model import Attachment, Replica, Versioned, Volume
 
 
 class Detaching:
@@ -27,7 +30,7 @@ class Detaching:
             else:
                 self.finish(changed)
         elif found.volume.resync_source is not None:
-            self._fence(found)  # the last detach may have failed just there
+            self._fence(found, insync.in_sync(found.volume))  # the last detach may have failed just there
 
     def finish(self, volume: Volume) -> None:
         """From DETACHING, however far it came. A machine that crashed has no array: that is no clean end."""
@@ -76,12 +79,23 @@ class Detaching:
         self._records.tell(
             volume, "fenced", f"node {volume.consumer} does not answer; epoch {volume.epoch} over"
         )
-        self._fence(fenced)
+        self._leave_behind(str(volume.consumer), fenced)
 
-    def _fence(self, record: Versioned) -> None:
+    def _leave_behind(self, node: str, fenced: Versioned) -> None:
+        """Its own replica, where another has all that was acknowledged for sure; else the next start decides.
+
+        Nobody would have what the others' disks have refused, and its array has acknowledged since.
+        """
+        others = [r for r in insync.in_sync(fenced.volume) if r.node != node]
+        sure, epoch = self._fence(fenced, others), fenced.volume.epoch
+        self._records.change(fenced.volume.id, lambda v: insync.leave_behind(v, epoch, node, sure))
+
+    def _fence(self, record: Versioned, replicas: Sequence[Replica]) -> tuple[str, ...]:
+        """Those that answered and lack nothing for sure. One that answers is enough for the fence."""
         volume = record.volume
-        answers = self._executor.prepare_all(record, insync.in_sync(volume), FENCE, has_answer)
+        answers = self._executor.prepare_all(record, replicas, FENCE, lambda a: bool(list_sure(volume, a)))
         errors = errors_of(answers)
         if len(errors) == len(answers):
             named = "; ".join(f"{replica}: {error}" for replica, error in sorted(errors.items()))
             raise Unavailable(f"the last consumer of volume {volume.name} cannot be fenced: {named}")
+        return list_sure(volume, answers)

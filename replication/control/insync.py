@@ -307,11 +307,17 @@ def can_fence(volume: Volume) -> bool:
 
 
 def fence(volume: Volume) -> Volume:
-    """The consumer is given up unasked; its own replica cannot be asked, so others go on without it."""
+    """The consumer is given up unasked. Its own replica starts again when its node has ended the array."""
     _require_attachment(volume, {ATTACHED, DETACHING})
-    own = {r.id for r in volume.replicas if r.node == volume.consumer} if can_fence(volume) else set()
-    left = _map(volume, lambda r: _dropped(r, covers=False) if r.id in own else r)
-    return _with_source(_ended(replace(left, epoch=volume.epoch + 1, attachment=DETACHED)))
+    return _with_source(_ended(replace(volume, epoch=volume.epoch + 1, attachment=DETACHED)))
+
+
+def leave_behind(volume: Volume, epoch: int, node: str, sure: Collection[str]) -> Volume:
+    """`sure` have answered the fence of `epoch` and lack nothing: the consumer's own is not waited for."""
+    others = [r.id for r in in_sync(volume) if r.node != node and r.id in sure]
+    if not others or (volume.epoch, volume.attachment) != (epoch, DETACHED):
+        return volume
+    return _settled(_map(volume, lambda r: _dropped(r, covers=False) if r.node == node else r))
 
 
 def resync_done(volume: Volume, epoch: int) -> Volume:

@@ -146,11 +146,6 @@ def errors_of(answers: Mapping[K, object]) -> dict[K, TrilithError]:
     return {key: answer for key, answer in answers.items() if isinstance(answer, TrilithError)}
 
 
-def has_answer(answers: Mapping[K, object]) -> bool:
-    """One that is no error."""
-    return len(errors_of(answers)) < len(answers)
-
-
 def _result_of(call: Callable[[], T]) -> T | BaseException:
     try:
         return call()

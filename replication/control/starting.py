@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from replication.control.insync import in_sync
-from replication.errors import DataLoss, StaleEpoch, TrilithError, Unavailable
+from replication.errors import DataLoss, FailedPrecondition, StaleEpoch, TrilithError, Unavailable
 from replication.model import CopyMode, Member, Prepared, Replica, Volume
 
 
@@ -49,9 +49,13 @@ def choose_start(volume: Volume, answers: Mapping[str, Prepared | TrilithError])
 
 def are_enough(volume: Volume, answers: Mapping[str, Prepared | TrilithError]) -> bool:
     """Whether as many can start of whom it is sure that they lack nothing as there have to be."""
+    return len(list_sure(volume, answers)) >= (1 if volume.upkeep else max(1, volume.min_in_sync))
+
+
+def list_sure(volume: Volume, answers: Mapping[str, Prepared | TrilithError]) -> tuple[str, ...]:
+    """Those that are ready, and lack nothing that was acknowledged before."""
     prepared = ((key, answer) for key, answer in answers.items() if isinstance(answer, Prepared))
-    sure = sum(not _doubt(volume, key, answer) for key, answer in prepared)
-    return sure >= (1 if volume.upkeep else max(1, volume.min_in_sync))
+    return tuple(key for key, answer in prepared if not _doubt(volume, key, answer))
 
 
 def order_members(volume: Volume, prepared: Mapping[str, Prepared]) -> tuple[Member, ...]:
@@ -96,11 +100,13 @@ def _require_recent(volume: Volume, failed: Mapping[str, TrilithError]) -> None:
 
 
 def _require_nobody_silent(volume: Volume, failed: Mapping[str, TrilithError]) -> None:
-    silent = {key: error for key, error in failed.items() if isinstance(error, Unavailable)}
+    """Nor anybody whose node cannot end an array that uses it. A disk that is gone or fails has nothing."""
+    silent = {k: error for k, error in failed.items() if isinstance(error, Unavailable | FailedPrecondition)}
     if silent:
         raise Unavailable(
-            f"volume {volume.name}: of its replicas in sync only such answer whose disk has refused a write, "
-            f"others may have it: {_named(volume, silent)}"
+            f"volume {volume.name}: of its replicas in sync only such can start whose disk has refused a "
+            f"write, others may have it: {_named(volume, silent)}. Of a machine that never comes back, "
+            f"say so with `trilith node remove NODE --lost`"
         )
 
 

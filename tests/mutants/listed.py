@@ -6,6 +6,7 @@ from tests.mutants.mutant import ENUMERATION, SIMULATION, Mutant
 from tests.mutants.nodes import NODES
 
 INSYNC = "tests/unit/control/test_insync.py"
+FENCING = "tests/unit/control/test_fencing.py"
 REBUILD = "tests/unit/control/test_rebuild.py"
 RESTORED = "tests/unit/control/test_restored.py"
 RECONCILER = "tests/unit/control/test_reconciler.py"
@@ -63,10 +64,22 @@ MUTANTS = (
         (ENUMERATION, SIMULATION, INSYNC),
     ),
     Mutant(
-        "old consumer's own disk joined unconfirmed",
-        "replication.control.insync:fence",
-        mistakes.own_disk_kept,
-        (ENUMERATION, INSYNC),
+        "the consumer's own replica is left behind though all others may lack writes",
+        "replication.control.insync:leave_behind",
+        mistakes.all_are_sure,
+        (ENUMERATION, INSYNC, FENCING),
+    ),
+    Mutant(
+        "who may lack writes answers the fence for sure",
+        "replication.control.starting:list_sure",
+        mistakes.any_answer_is_sure,
+        (ENUMERATION, FENCING),
+    ),
+    Mutant(
+        "the consumer's own replica is never left behind",
+        "replication.control.insync:leave_behind",
+        mistakes.returns_its_first,
+        (INSYNC, FENCING),
     ),
     Mutant(
         "in_sync before the recovery ends",

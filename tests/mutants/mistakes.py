@@ -41,6 +41,10 @@ def returns(value: object) -> Callable[[Function], Function]:
     return lambda _: lambda *_args, **_kwargs: value
 
 
+def returns_its_first(_: Function) -> Function:
+    return lambda first, *_: first
+
+
 def returns_its_second(_: Function) -> Function:
     return lambda _first, second: second
 
@@ -120,14 +124,12 @@ def unprepared_start(_: Function) -> Function:
     return admit
 
 
-def own_disk_kept(_: Function) -> Function:
-    """The old consumer's own disk joins unconfirmed."""
+def all_are_sure(original: Function) -> Function:
+    return lambda volume, epoch, node, _: original(volume, epoch, node, [r.id for r in volume.replicas])
 
-    def fence(volume: Volume) -> Volume:
-        ended = insync._ended(replace(volume, epoch=volume.epoch + 1, attachment=insync.DETACHED))
-        return insync._with_source(ended)
 
-    return fence
+def any_answer_is_sure(_: Function) -> Function:
+    return lambda _, answers: tuple(key for key, answer in answers.items() if isinstance(answer, Prepared))
 
 
 def no_resync(original: Function) -> Function:

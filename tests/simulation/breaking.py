@@ -4,6 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from replication.control import insync, rebuild
 from replication.control.store.base import Event
@@ -13,12 +14,22 @@ from replication.model import ArrayReport, Replica, Versioned, Volume
 from tests.fakes.clock import HandClock
 from tests.simulation import kernel, outside
 from tests.simulation.climate import FAULTS, draw
-from tests.simulation.kernel import CONTROL
+from tests.simulation.kernel import CONTROL, Plant
 from tests.simulation.machines import Image, SimCluster, SimNode
 from tests.simulation.refusing import refuse
 
 NODES = ("a", "b", "c", "d", "e", "f")
 VERSIONS_KNOWN = 3
+
+
+class Refusal(NamedTuple):
+    """What becomes of a volume when the disk of `node` refuses a write, which `others` have."""
+
+    volume_id: str
+    consumer: int
+    node: int
+    others: int
+    after: Plant
 
 
 class Shaky(MemoryStore):
@@ -142,24 +153,30 @@ class Breaking:
         self._note(f"{node.name}'s disk dies")
 
     def _refuse(self, _: SimNode) -> None:
-        """A disk refuses a write of somebody who uses the volume, unless only his own disk would have it.
+        """A disk refuses a write of somebody who uses the volume, who often dies before he has told of it.
 
-        He often dies before he has told of it.
+        Rather one that few others have.
         """
-        late, refusals = self._random.random() < 0.7, []
-        reported = {report.volume_id for _, report in self._mail}  # it may give up those that have the write
-        for volume_id in (each for each in self._ids if each not in reported):
-            plant = self._machines.plant(volume_id)
-            for array in (each for each in plant.arrays if each.told):
-                able = (i for i in kernel.taking(array) if not self._is_needed_by(volume_id, i))
-                afters = ((i, refuse(plant, array, i, late=late)) for i in able)
-                refusals += [(volume_id, array.node, i, after) for i, after in afters if after is not None]
+        late = self._random.random() < 0.7
+        refusals = [each for v in self._ids for each in self._list_refusals(v, late=late)]
+        self._random.shuffle(refusals)
         if refusals:
-            volume_id, consumer, number, after = self._random.choice(refusals)
-            self._machines.put(volume_id, after)
-            self._note(f"{NODES[number]}'s disk refuses a write of {volume_id}{', late' if late else ''}")
+            chosen = self._random.choice((refusals[0], min(refusals, key=lambda each: each.others)))
+            self._machines.put(chosen.volume_id, chosen.after)
+            words = f"{NODES[chosen.node]}'s disk refuses a write of {chosen.volume_id}"
+            self._note(f"{words}{', late' if late else ''}")
             if self._random.random() < 0.7:
-                self._power(self._cluster.sim[NODES[consumer]])
+                self._power(self._cluster.sim[NODES[chosen.consumer]])
+
+    def _list_refusals(self, volume_id: str, *, late: bool) -> list[Refusal]:
+        plant, found = self._machines.plant(volume_id), []
+        for array in (each for each in plant.arrays if each.told):
+            others = len(kernel.serving(array)) - 1
+            for node in (i for i in kernel.taking(array) if not self._is_needed_by(volume_id, i)):
+                after = refuse(plant, array, node, late=late)
+                if after is not None:
+                    found.append(Refusal(volume_id, array.node, node, others, after))
+        return found
 
     def _image(self, node: SimNode) -> None:
         """While it is off: one is taken of its disk, or put back, but not in place of the last good one."""
@@ -174,11 +191,11 @@ class Breaking:
         return self._busy or any(self._is_needed_by(v, number) for v in self._ids)
 
     def _is_needed_by(self, volume_id: str, number: int) -> bool:
-        """A consumer's own replica may be given up with it, or all others by what it has told of them."""
+        """Others may be given up by what the consumer has told of them: then its own counts alone."""
         good, consumer = self._good(volume_id), self._store.get_volume(volume_id).volume.consumer
         own = set() if consumer is None else {NODES.index(consumer)}
         blamed = number in own and bool(self._mail or self._list_mendable())
-        return number in good and (blamed or good - own <= {number})
+        return number in good and (blamed or good <= {number})
 
     def _good(self, volume_id: str) -> set[int]:
         """Where replicas in sync are, but for disks that died, were replaced, refused writes, or are old."""

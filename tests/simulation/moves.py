@@ -242,13 +242,10 @@ def _breaking(world: World) -> Iterator[Move]:
 
 
 def _refusing(world: World, node: int) -> Iterator[Move]:
-    """Its disk refuses a write, which waits, or is acknowledged all the same.
-
-    Not where the consumer's own disk alone would have it: a fence gives that up, and nothing is promised.
-    """
+    """Its disk refuses a write, which waits, or is acknowledged all the same."""
     plant = world.plant
     for array in plant.arrays:
-        if array.told and set(kernel.serving(array)) - {node, array.node}:
+        if array.told:
             into = partial(_into, world)
             where = f"{NODES[node]}'s disk refuses a write in epoch {array.epoch}"
             yield where, into(partial(refuse, plant, array, node))

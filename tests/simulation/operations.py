@@ -119,10 +119,7 @@ def prepare(world: World, operation: Operation, *, lost: bool = False) -> World:
 
 def admit(world: World, operation: Operation) -> World:
     """Record who starts, then assemble."""
-    answers: dict[str, Prepared | TrilithError] = {
-        replica_id(a.replica): Unavailable("silent") if a.boot is None else prepared(world, a)
-        for a in operation.answers
-    }
+    answers = _heard(world, operation)
     try:
         start = starting.choose_start(world.record, answers)
         admitted = insync.admit(world.record, operation.epoch, start.ready, start.left_out)
@@ -130,6 +127,13 @@ def admit(world: World, operation: Operation) -> World:
         return _at(_assemble(world, operation, answers), "attached")
     except TrilithError:
         return _at(world, "undo")
+
+
+def _heard(world: World, operation: Operation) -> dict[str, Prepared | TrilithError]:
+    return {
+        replica_id(a.replica): Unavailable("silent") if a.boot is None else prepared(world, a)
+        for a in operation.answers
+    }
 
 
 def _assemble(world: World, operation: Operation, answers: dict[str, Prepared | TrilithError]) -> World:
@@ -225,20 +229,30 @@ def detached(world: World, operation: Operation, *, clean: bool) -> World:
     return _over(_try(world, lambda: insync.finish_detach(world.record, operation.epoch, clean=clean)))
 
 
-def force(world: World, _: Operation) -> World:
+def force(world: World, operation: Operation) -> World:
     if not insync.can_fence(world.record):
         return _over(world)
     try:
         world = swap(world, insync.fence(world.record))
     except Conflict:
         return _over(world)
-    return _at(world, "fence", todo=tuple(in_sync(world.record)), version=world.version)
+    others = tuple(i for i in in_sync(world.record) if i != operation.node)
+    return _at(world, "fence", todo=others, epoch=world.record.epoch, version=world.version)
 
 
 def fence(world: World, operation: Operation) -> World:
+    answers = []
     for replica in operation.todo:
-        world, _ = ask(world, replica, Ask(world.record.epoch, world.version, export=False))
-    return _over(world)
+        world, answer = ask(world, replica, Ask(operation.epoch, operation.version, export=False))
+        answers.append(answer)
+    return _at(world, "leave behind", answers=tuple(answers))
+
+
+def leave_behind(world: World, operation: Operation) -> World:
+    """The consumer's own replica, if others answered who lack nothing."""
+    sure = starting.list_sure(world.record, _heard(world, operation))
+    own = NODES[operation.node]
+    return _over(swap(world, insync.leave_behind(world.record, operation.epoch, own, sure)))
 
 
 def tell_fence(world: World) -> World | None:
@@ -353,6 +367,7 @@ STAGES: dict[str, Callable[[World, Operation], World]] = {
     "crashed": partial(detached, clean=False),
     "force": force,
     "fence": fence,
+    "leave behind": leave_behind,
     "ready": ready,
     "rejoin": rejoin,
     "resumable": resumable,

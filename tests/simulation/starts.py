@@ -67,6 +67,10 @@ STORIES: dict[str, tuple[str, ...]] = {
         "a loses power",
         "detach",
     ),
+    "two are in sync, and the disk of one has refused a write that was acknowledged": (
+        *_DEGRADED,
+        "c's disk refuses a write in epoch 1, nobody waits",
+    ),
     "nobody hears the consumer, and a replica is stale": (*_DEGRADED, "cut a from control", "detach"),
 }
 

@@ -197,15 +197,36 @@ def test_detaching_cleanly_owes_nothing_new() -> None:
     assert insync.finish_detach(replace(begun, resync_source="r2"), 1).resync_source == "r2"
 
 
-def test_the_fence_leaves_the_dead_consumers_replica_behind() -> None:
+def test_the_fence_begins_an_epoch_without_a_consumer_and_gives_nobody_up() -> None:
     after = insync.fence(volume("iir"))
-    assert (after.epoch, after.consumer, states_of(after), after.resync_source) == (2, None, "sis", "r1")
+    assert (after.epoch, after.consumer, states_of(after)) == (2, None, "iis")
+    assert after.resync_source is not None
+    assert not insync.can_fence(volume("iss"))
+
+
+def test_the_consumers_replica_is_left_behind_where_another_lacks_nothing() -> None:
+    after = insync.leave_behind(insync.fence(volume("iir")), 2, "a", ("r1",))
+    assert (states_of(after), after.resync_source) == ("sis", "r1")
     assert copies_of(after)[0] is CopyMode.UNLESS_BOOTED
 
 
-def test_the_fence_never_takes_the_last_replica() -> None:
-    assert not insync.can_fence(volume("iss"))
-    assert states_of(insync.fence(volume("iss"))) == "iss"
+@pytest.mark.parametrize("states", ["".join(s) for s in itertools.product("isr", repeat=3) if "i" in s])
+@pytest.mark.parametrize("sure", [set(), {"r0"}, {"r1"}, {"r1", "r2"}, {"r0", "r2"}])
+def test_nobody_else_is_left_behind_and_nobody_where_it_is_not_sure(states: str, sure: set[str]) -> None:
+    fenced = insync.fence(volume(states))
+    after = insync.leave_behind(fenced, 2, "a", sure)
+    others = {f"r{n}" for n in (1, 2) if states[n] == "i"}
+    left = states_of(fenced)
+    assert states_of(after) == (f"s{left[1:]}" if others & sure else left)
+    assert insync.check(after) == ()
+
+
+def test_nobody_is_left_behind_by_a_fence_that_is_over() -> None:
+    fenced = insync.fence(volume())
+    assert insync.leave_behind(fenced, 1, "a", ("r1",)) == fenced
+    again = insync.begin_attach(fenced, "b")
+    assert insync.leave_behind(again, 2, "a", ("r1",)) == again
+    assert insync.leave_behind(again, 3, "a", ("r1",)) == again
 
 
 Step = Callable[[Volume], Volume]

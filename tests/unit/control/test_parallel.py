@@ -1,7 +1,7 @@
 """Questions put at once: nobody waits for one that hangs, and threads are used again."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from queue import SimpleQueue
 
@@ -15,7 +15,6 @@ from replication.control.parallel import (
     ask_all,
     ask_patiently,
     errors_of,
-    has_answer,
 )
 from replication.errors import TimedOut, Unavailable, Unsupported
 
@@ -54,6 +53,10 @@ def never() -> str:
 
 def fail() -> str:
     raise Unavailable("away")
+
+
+def has_answer(answers: Mapping[str, object]) -> bool:
+    return any(not isinstance(answer, Exception) for answer in answers.values())
 
 
 def ask(

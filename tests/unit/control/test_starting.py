@@ -64,6 +64,8 @@ def test_a_suspect_replica_does_not_start_while_one_is_silent_that_may_have_what
     answers: dict[str, Prepared | TrilithError] = {"r0": answer(0, suspect=True)}
     with pytest.raises(Unavailable, match="r1 on b: silent"):
         starting.choose_start(detached(), answers | {"r1": Unavailable("silent")})
+    with pytest.raises(Unavailable, match="trilith node remove NODE --lost"):
+        starting.choose_start(detached(), answers | {"r1": FailedPrecondition("an array holds it")})
     gone = {"r1": NotFound("its disk is another one"), "r2": DataLoss("an old copy")}
     assert set(starting.choose_start(detached(), answers | gone).ready) == {"r0"}
     better: dict[str, Prepared | TrilithError] = {"r1": answer(1), "r2": Unavailable("silent")}
@@ -84,6 +86,17 @@ def test_enough_is_an_answer_of_somebody_who_lacks_nothing_for_sure(
     answers: dict[str, Prepared | TrilithError], enough: bool
 ) -> None:
     assert starting.are_enough(detached("iis", resync_source="r0"), answers) is enough
+
+
+def test_who_has_booted_or_refused_a_write_or_does_not_answer_is_not_sure() -> None:
+    answers: dict[str, Prepared | TrilithError] = {
+        "r0": answer(0, suspect=True),
+        "r1": answer(1, boot="boot-2"),
+        "r2": answer(2),
+        "r3": TimedOut("late"),
+    }
+    assert starting.list_sure(detached("iiii", resync_source="r0"), answers) == ("r2",)
+    assert starting.list_sure(detached("iiii"), answers) == ("r1", "r2")
 
 
 def test_there_have_to_be_as_many_as_may_be_written_to() -> None:

@@ -1,0 +1,49 @@
+"""A consumer that does not answer is given up: what becomes of the replica on its own node."""
+
+import pytest
+
+from replication.control.control import Control
+from replication.control.insync import in_sync
+from replication.errors import Unavailable
+from replication.model import Volume
+from tests.fakes.node import FakeCluster
+from tests.unit.control.test_volumes import make, wanted
+
+
+def make_doubted(*suspect: str) -> tuple[FakeCluster, Control, Volume]:
+    """On a, which is silent by now; the disks of these nodes have refused a write, and nobody was told."""
+    cluster, control = make()
+    volume = control.volumes.create(wanted())
+    control.volumes.attach(volume.id, "a")
+    cluster.node("a").silent = True
+    for replica in (r for r in volume.replicas if r.node in suspect):
+        cluster.node(replica.node).suspect.add((volume.id, replica.id))
+    control.volumes.detach(volume.id)
+    return cluster, control, control.volumes.get(volume.id)
+
+
+def test_a_dead_consumers_replica_is_waited_for_while_all_others_refused_a_write() -> None:
+    """It may be the only one that has it."""
+    cluster, control, volume = make_doubted("b", "c")
+    assert len(in_sync(volume)) == 3
+    assert not any(cluster.node(n).exports for n in "bc")
+    with pytest.raises(Unavailable, match="on a: node a does not answer"):
+        control.volumes.attach(volume.id, "b")
+    cluster.node("a").silent = False
+    control.volumes.attach(volume.id, "b")
+    assert [r.node for r in in_sync(control.volumes.get(volume.id))] == ["a"]
+    assert cluster.node("a").arrays == {}
+
+
+def test_a_dead_consumers_replica_is_not_waited_for_where_one_other_is_sure() -> None:
+    _, control, volume = make_doubted("b")
+    assert {r.node for r in in_sync(volume)} == {"b", "c"}
+    control.volumes.attach(volume.id, "b")
+    assert [r.node for r in in_sync(control.volumes.get(volume.id))] == ["c"]
+
+
+def test_a_person_may_give_up_the_dead_consumers_replica() -> None:
+    _, control, volume = make_doubted("b", "c")
+    control.emptying.remove("a", lost=True)
+    control.volumes.attach(volume.id, "b")
+    assert len(in_sync(control.volumes.get(volume.id))) == 1
