@@ -16,18 +16,19 @@ from tests.simulation import kernel, outside
 from tests.simulation.climate import FAULTS, draw
 from tests.simulation.kernel import CONTROL, Plant
 from tests.simulation.machines import Image, SimCluster, SimNode
-from tests.simulation.refusing import refuse
+from tests.simulation.refusing import refuse, refuse_copy
 
 NODES = ("a", "b", "c", "d", "e", "f")
 VERSIONS_KNOWN = 3
 
 
 class Refusal(NamedTuple):
-    """What becomes of a volume when the disk of `node` refuses a write, which `others` have."""
+    """What becomes of a volume when the disk of `node` refuses what so many `others` have."""
 
     volume_id: str
     consumer: int
     node: int
+    what: str
     others: int
     after: Plant
 
@@ -153,7 +154,7 @@ class Breaking:
         self._note(f"{node.name}'s disk dies")
 
     def _refuse(self, _: SimNode) -> None:
-        """A disk refuses a write of somebody who uses the volume, who often dies before he has told of it.
+        """A disk refuses a write, of a user or of a copy. The consumer often dies before it has told of it.
 
         Rather one that few others have.
         """
@@ -163,19 +164,21 @@ class Breaking:
         if refusals:
             chosen = self._random.choice((refusals[0], min(refusals, key=lambda each: each.others)))
             self._machines.put(chosen.volume_id, chosen.after)
-            words = f"{NODES[chosen.node]}'s disk refuses a write of {chosen.volume_id}"
+            words = f"{NODES[chosen.node]}'s disk refuses a {chosen.what} of {chosen.volume_id}"
             self._note(f"{words}{', late' if late else ''}")
             if self._random.random() < 0.7:
                 self._power(self._cluster.sim[NODES[chosen.consumer]])
 
     def _list_refusals(self, volume_id: str, *, late: bool) -> list[Refusal]:
         plant, found = self._machines.plant(volume_id), []
-        for array in (each for each in plant.arrays if each.told):
-            others = len(kernel.serving(array)) - 1
+        for array in plant.arrays:
             for node in (i for i in kernel.taking(array) if not self._is_needed_by(volume_id, i)):
-                after = refuse(plant, array, node, late=late)
-                if after is not None:
-                    found.append(Refusal(volume_id, array.node, node, others, after))
+                of_user = refuse(plant, array, node, late=late) if array.told else None
+                of_copy = refuse_copy(plant, array, node, elsewhere=late)
+                others = len(set(kernel.serving(array)) - {node})
+                for what, after in (("write", of_user), ("copy", of_copy)):
+                    if after is not None:
+                        found.append(Refusal(volume_id, array.node, node, what, others, after))
         return found
 
     def _image(self, node: SimNode) -> None:

@@ -12,7 +12,7 @@ from replication.control import rebuild
 from replication.errors import TrilithError
 from tests.simulation import agent, kernel, operations, outside, reports
 from tests.simulation.kernel import CONTROL, Array
-from tests.simulation.refusing import refuse
+from tests.simulation.refusing import refuse, refuse_copy
 from tests.simulation.world import NODES, World, current, forgive, node_facts
 
 CONSUMERS = (0, 2)  # the volume is used there only: the others are like each other
@@ -242,14 +242,17 @@ def _breaking(world: World) -> Iterator[Move]:
 
 
 def _refusing(world: World, node: int) -> Iterator[Move]:
-    """Its disk refuses a write, which waits, or is acknowledged all the same."""
-    plant = world.plant
+    """Its disk refuses a write, which waits, or is acknowledged all the same; or what is copied to it."""
+    plant, into = world.plant, partial(_into, world)
     for array in plant.arrays:
+        where = f"in epoch {array.epoch}"
         if array.told:
-            into = partial(_into, world)
-            where = f"{NODES[node]}'s disk refuses a write in epoch {array.epoch}"
-            yield where, into(partial(refuse, plant, array, node))
-            yield f"{where}, nobody waits", into(partial(refuse, plant, array, node, late=True))
+            what = f"{NODES[node]}'s disk refuses a write {where}"
+            yield what, into(partial(refuse, plant, array, node))
+            yield f"{what}, nobody waits", into(partial(refuse, plant, array, node, late=True))
+        what = f"{NODES[node]}'s disk refuses a copy {where}"
+        yield what, into(partial(refuse_copy, plant, array, node))
+        yield f"{what}, elsewhere", into(partial(refuse_copy, plant, array, node, elsewhere=True))
 
 
 KINDS = (Kind(_ordinary), Kind(_delaying, delays=1), Kind(_breaking, faults=1))

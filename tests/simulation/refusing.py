@@ -1,4 +1,4 @@
-"""A disk refuses a write: no path error, so the hold layer lets it pass, and md fails the member."""
+"""A disk refuses a write, of a user or of a copy: the hold layer lets it pass, and md fails the member."""
 
 from tests.simulation import kernel
 from tests.simulation.kernel import Array, Plant
@@ -23,3 +23,16 @@ def refuse(plant: Plant, array: Array, replica: int, *, late: bool = False) -> P
     failed = failed._replace(bit=True, sent=True, pending=pending)
     plant = kernel.with_disk(plant, replica, plant.disks[replica]._replace(suspect=True))
     return kernel.go_on(kernel.with_array(plant, begun, failed), failed)
+
+
+def refuse_copy(plant: Plant, array: Array, replica: int, *, elsewhere: bool = False) -> Plant | None:
+    """What a recovery writes to it. `elsewhere`: what is followed here had been copied before.
+
+    None where no recovery could end.
+    """
+    member, ended = array.members[replica], kernel.end_recovery(plant, array, replica)
+    if member is None or ended is None:
+        return None
+    disk = ended.disks[replica]._replace(bit=plant.disks[replica].bit) if elsewhere else plant.disks[replica]
+    plant = kernel.with_disk(plant, replica, disk._replace(suspect=True))
+    return kernel.with_array(plant, array, kernel.with_member(array, replica, member._replace(faulty=True)))
