@@ -39,6 +39,7 @@ from replication.control.survey import DESCRIBE_SECONDS, Survey
 from replication.errors import Conflict, FailedPrecondition, NotFound, TrilithError, Unavailable
 from replication.model import (
     ArrayReport,
+    CopyMode,
     MemberHealth,
     NodeFacts,
     Prepared,
@@ -247,6 +248,8 @@ class Repair:
         prepared = self._executor.prepare(record, replica)
         if prepared.boot_id != rebuild.boot_id:
             raise Conflict(f"node {replica.node} has booted just now")
+        if prepared.facts.suspect and rebuild.copy is not CopyMode.FULL:
+            raise Conflict(f"the disk of {replica.id} on node {replica.node} has refused a write just now")
         return prepared
 
     def _clean(self, node: str, facts: ReplicaFacts) -> None:

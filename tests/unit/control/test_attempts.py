@@ -14,7 +14,17 @@ from replication.control.lifecycle import VolumeRequest
 from replication.control.reconciler import Reconciler
 from replication.control.store.memory import MemoryStore
 from replication.errors import FailedPrecondition, Unavailable
-from replication.model import GIB, ArrayReport, Confirmation, MemberHealth, RejoinSpec, ReplicaState
+from replication.model import (
+    GIB,
+    ArrayReport,
+    Confirmation,
+    CopyMode,
+    MemberHealth,
+    Prepared,
+    PrepareSpec,
+    RejoinSpec,
+    ReplicaState,
+)
 from replication.tuning import Tuning
 from tests.fakes.node import FakeCluster, FakeNode
 
@@ -132,3 +142,21 @@ def test_a_member_by_another_attempt_is_not_recorded_as_one_by_this() -> None:
     lab.reconciler.run_once()
     assert lab.state is ReplicaState.STALE
     assert str(refused) in {event.message for event in lab.control.events.list(lab.id)}
+
+
+def test_a_replica_that_says_only_now_that_its_disk_refused_a_write_is_copied_in_full() -> None:
+    """Else its header goes on saying so of a replica that lacks nothing."""
+    lab = Lab()
+    lab.consumer.is_slow = False
+    node, copies = lab.cluster.node("b"), list[bool]()
+
+    def prepare(spec: PrepareSpec) -> Prepared:
+        node.suspect.add((lab.id, lab.replica))
+        copies.append(spec.full_copy)
+        return FakeNode.prepare_replica(node, spec)
+
+    node.prepare_replica = prepare  # type: ignore[method-assign]
+    for _ in range(2):
+        lab.reconciler.run_once()
+    assert copies == [False, True]
+    assert [spec.copy for spec in lab.consumer.rejoined] == [CopyMode.FULL]
