@@ -7,13 +7,13 @@ from tests.simulation.kernel import Array, Plant
 def refuse(plant: Plant, array: Array, replica: int, *, late: bool = False) -> Plant | None:
     """A write that all others take. md waits with it until somebody lets the array go on.
 
-    `late`: md had failed the member already when the error of this write came; it waits for the others only.
-    None where it does not come to that: nobody else serves, and the last member is never failed; or the bits
-    that go out first wait for another.
+    `late`: md had failed the member already when the error of this write came; it waits for the others only,
+    and may have been on its way when another member was failed. None where it does not come to that: nobody
+    else serves, and the last member is never failed; or the bits that go out first wait for another.
     """
     member, taking = array.members[replica], frozenset(kernel.taking(array))
     others, there = taking - {replica}, kernel.reached(plant, array, taking)
-    if member is None or replica not in there or array.held or kernel.is_blocked(array):
+    if member is None or replica not in there or array.held or (kernel.is_blocked(array) and not late):
         return None
     if not others.intersection(kernel.serving(array)) or (not others <= there and not array.bit):
         return None
