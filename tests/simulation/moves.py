@@ -223,8 +223,9 @@ def _breaking(world: World) -> Iterator[Move]:
     operation = world.operation
     if operation is not None:
         yield "control dies", lambda: world._replace(operation=None)
-        if operation.stage == "prepare" and operation.todo:
-            yield "the answer is lost", partial(operations.prepare, world, operation, lost=True)
+        asking = {"prepare": operations.prepare, "fence": operations.fence}.get(operation.stage)
+        if asking is not None and operation.todo:
+            yield "the answer is lost", partial(asking, world, operation, lost=True)
     plant = world.plant
     for i in unlike(world):
         if plant.site.up[i]:

@@ -12,7 +12,7 @@ from replication.errors import Conflict, FailedPrecondition, TrilithError, Unava
 from replication.model import ArrayReport, Attachment, CopyMode, MemberHealth, Prepared, Volume
 from tests.simulation import agent, kernel
 from tests.simulation.agent import Return, number_of, replica_id
-from tests.simulation.kernel import CONTROL, Link
+from tests.simulation.kernel import Link
 from tests.simulation.world import (
     NODES,
     Answer,
@@ -109,12 +109,16 @@ def prepare(world: World, operation: Operation, *, lost: bool = False) -> World:
     """The next replica in sync. `lost`: it is made ready, and nobody hears of it."""
     if not operation.todo:
         return _at(world, "admit")
-    replica = operation.todo[0]
-    request = Ask(operation.epoch, operation.version, replica != operation.node)
+    request = Ask(operation.epoch, operation.version, operation.todo[0] != operation.node)
+    return _ask_next(world, operation, request, "admit", lost=lost)
+
+
+def _ask_next(world: World, operation: Operation, request: Ask, then: str, *, lost: bool) -> World:
+    """`then`: the stage when all have been asked."""
+    replica, left = operation.todo[0], operation.todo[1:]
     world, answer = ask(world, replica, request)
-    heard = Answer(replica, None, None) if lost else answer
-    left = operation.todo[1:]
-    return _at(world, "prepare" if left else "admit", todo=left, answers=(*operation.answers, heard))
+    answers = (*operation.answers, Answer(replica, None, None) if lost else answer)
+    return _at(world, operation.stage if left else then, todo=left, answers=answers)
 
 
 def admit(world: World, operation: Operation) -> World:
@@ -240,12 +244,10 @@ def force(world: World, operation: Operation) -> World:
     return _at(world, "fence", todo=others, epoch=world.record.epoch, version=world.version)
 
 
-def fence(world: World, operation: Operation) -> World:
-    answers = []
-    for replica in operation.todo:
-        world, answer = ask(world, replica, Ask(operation.epoch, operation.version, export=False))
-        answers.append(answer)
-    return _at(world, "leave behind", answers=tuple(answers))
+def fence(world: World, operation: Operation, *, lost: bool = False) -> World:
+    """The next replica that is not the consumer's own."""
+    request = Ask(operation.epoch, operation.version, export=False)
+    return _ask_next(world, operation, request, "leave behind", lost=lost)
 
 
 def leave_behind(world: World, operation: Operation) -> World:
@@ -259,8 +261,10 @@ def tell_fence(world: World) -> World | None:
     """The reconciler, later: replicas that have not heard of the fence."""
     if world.operation or not rebuild.choose_unfenced({"v0": world.record}, node_facts(world)):
         return None
-    node = Operation("fence", CONTROL, world.record.epoch, world.version, tuple(in_sync(world.record)))
-    return fence(world, node)
+    request = Ask(world.record.epoch, world.version, export=False)
+    for replica in in_sync(world.record):
+        world, _ = ask(world, replica, request)
+    return world
 
 
 def settle(world: World) -> World | None:

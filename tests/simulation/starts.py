@@ -20,6 +20,7 @@ _OUTLIVED = (
     "report of epoch 1",
 )
 _REFUSED = (*_HEALTHY, "b's disk refuses a write in epoch 1, nobody waits")
+_BEING_FENCED = ("cut a from control", "begin to detach", "go on: stop", "go on: force")
 
 STORIES: dict[str, tuple[str, ...]] = {
     "a new volume": (),
@@ -70,6 +71,10 @@ STORIES: dict[str, tuple[str, ...]] = {
     "two are in sync, and the disk of one has refused a write that was acknowledged": (
         *_DEGRADED,
         "c's disk refuses a write in epoch 1, nobody waits",
+    ),
+    "a disk has refused a write that was acknowledged, and the consumer is being fenced": (
+        *_REFUSED,
+        *_BEING_FENCED,
     ),
     "nobody hears the consumer, and a replica is stale": (*_DEGRADED, "cut a from control", "detach"),
 }
