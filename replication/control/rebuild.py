@@ -18,6 +18,7 @@ from replication.model import (
     MemberHealth,
     NodeFacts,
     Phase,
+    Prepared,
     Replica,
     ReplicaFacts,
     ReplicaState,
@@ -116,6 +117,14 @@ def _rebuild(volume: Volume, replica: Replica, facts: NodeFacts) -> Rebuild | No
     unknown = found.suspect or is_old(replica, found)
     copy = CopyMode.FULL if unknown else choose_copy(replica, facts.boot_id, volatile=volatile)
     return Rebuild(replica, copy, facts.boot_id, volatile, grow=found.size_bytes < volume.size_bytes)
+
+
+def find_surprise(boot_id: str, copy: CopyMode, prepared: Prepared) -> str:
+    """What became of the replica since its copy was chosen, which may be too little by now; or nothing."""
+    if prepared.boot_id != boot_id:
+        return "its node has booted just now"
+    refused = prepared.facts.suspect and copy is not CopyMode.FULL
+    return "its disk has refused a write just now" if refused else ""
 
 
 def list_copying(volume: Volume, target: Replica) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from replication.control.rebuild import (
     find_crowd,
     find_refusal,
     find_running,
+    find_surprise,
     is_current,
     is_rebuilding,
     judge_orphan,
@@ -39,7 +40,6 @@ from replication.control.survey import DESCRIBE_SECONDS, Survey
 from replication.errors import Conflict, FailedPrecondition, NotFound, TrilithError, Unavailable
 from replication.model import (
     ArrayReport,
-    CopyMode,
     MemberHealth,
     NodeFacts,
     Prepared,
@@ -246,10 +246,9 @@ class Repair:
         if rebuild.grow:
             self._executor.resize_replica(record.volume, replica)
         prepared = self._executor.prepare(record, replica)
-        if prepared.boot_id != rebuild.boot_id:
-            raise Conflict(f"node {replica.node} has booted just now")
-        if prepared.facts.suspect and rebuild.copy is not CopyMode.FULL:
-            raise Conflict(f"the disk of {replica.id} on node {replica.node} has refused a write just now")
+        surprise = find_surprise(rebuild.boot_id, rebuild.copy, prepared)
+        if surprise:
+            raise Conflict(f"replica {replica.id} on node {replica.node}: {surprise}")
         return prepared
 
     def _clean(self, node: str, facts: ReplicaFacts) -> None:

@@ -77,7 +77,8 @@ def prepare(
 ) -> tuple[Plant, Link]:
     """End what older epochs left, raise the header, export. An array of ours on that disk goes first.
 
-    `renewed`: all of it is about to be copied, so that it is suspect no more.
+    The header says from now on that its disk refused a write, unless it is `renewed`: all of it is about to
+    be copied.
     """
     array = find_array(plant, replica)
     if array is None or array.epoch < epoch:
@@ -94,7 +95,7 @@ def prepare(
     disk = plant.disks[replica]
     suspect = disk.suspect and not renewed
     return kernel.with_disk(
-        plant, replica, disk._replace(epoch=epoch, exports=exports, suspect=suspect)
+        plant, replica, disk._replace(epoch=epoch, exports=exports, suspect=suspect, unmarked=False)
     ), link
 
 

@@ -9,6 +9,7 @@ from tests.simulation.breaking import NODES
 from tests.simulation.kernel import Array, Plant
 from tests.simulation.lockstep import in_lockstep
 from tests.simulation.machines import SimNode, Wrong
+from tests.simulation.refusing import mark
 from tests.simulation.storm import Storm
 
 PATIENCE = 150  # rounds of calm before a person looks
@@ -103,7 +104,8 @@ class Weather(Storm):
         self.steps += 1
         for volume_id in self._ids:
             for number in range(len(NODES)):
-                self._put(volume_id, kernel.catch_up(self._machines.plant(volume_id), number), "")
+                caught_up = kernel.catch_up(self._machines.plant(volume_id), number)
+                self._put(volume_id, mark(caught_up, number), "")
             for array in self._machines.plant(volume_id).arrays:
                 self._calm_array(volume_id, NODES[array.node])
         self._processes[0].reconciler.run_once()

@@ -42,7 +42,8 @@ class Disk(NamedTuple):
     epoch: int = 0  # the header's
     exports: tuple[Link, ...] = ()
     queued: tuple[Link, int] | None = None  # a write that the target has accepted and not done yet
-    suspect: bool = False  # it refused a write, and its node knows
+    suspect: bool = False  # it refused a write, and its node's kernel knows
+    unmarked: bool = False  # its header does not say so yet
 
 
 class Member(NamedTuple):

@@ -32,6 +32,7 @@ from tests.fakes.node import FakeCluster, FakeNode
 from tests.simulation import agent, kernel
 from tests.simulation.agent import number_of, replica_id
 from tests.simulation.kernel import Array, Disk, Link, Plant, Site, Ways
+from tests.simulation.refusing import is_marked
 
 
 class Image(NamedTuple):
@@ -264,7 +265,7 @@ class SimNode(FakeNode):
         self.limits[volume_id] = limits
 
     def _facts(self, key: tuple[str, str]) -> ReplicaFacts:
-        return replace(super()._facts(key), suspect=self.machines.plant(key[0]).disks[self.number].suspect)
+        return replace(super()._facts(key), suspect=is_marked(self.machines.plant(key[0]).disks[self.number]))
 
     # What happens to it
 

@@ -12,7 +12,7 @@ from replication.control import rebuild
 from replication.errors import TrilithError
 from tests.simulation import agent, kernel, operations, outside, reports
 from tests.simulation.kernel import CONTROL, Array
-from tests.simulation.refusing import refuse, refuse_copy
+from tests.simulation.refusing import mark, refuse, refuse_copy
 from tests.simulation.world import NODES, World, current, forgive, node_facts
 
 CONSUMERS = (0, 2)  # the volume is used there only: the others are like each other
@@ -173,6 +173,9 @@ def _of_messages(world: World) -> Iterator[Move]:
         if disk.queued is not None and world.plant.site.up[i]:
             landed = world._replace(plant=kernel.catch_up(world.plant, i))
             yield f"r{i} does what it had accepted", partial(_same, landed)
+        if disk.unmarked:
+            marked = world._replace(plant=mark(world.plant, i))
+            yield f"{NODES[i]} marks what its disk refused", partial(_same, marked)
     yield "the report arrives", partial(reports.take, world)
     yield "the swap", partial(reports.record, world)
     for i in range(len(world.words)):

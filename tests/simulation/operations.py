@@ -20,7 +20,6 @@ from tests.simulation.world import (
     Operation,
     Rejoin,
     World,
-    boot_id,
     current,
     in_sync,
     node_facts,
@@ -320,7 +319,7 @@ def ready(world: World, operation: Operation) -> World:
     if answer.boot is None:
         return _over(world)
     expected = insync.get_replica(world.record, replica_id(replica)).boot_id
-    if boot_id(answer.boot) != expected:
+    if rebuild.find_surprise(expected, operation.copy, prepared(world, answer)):
         return _over(_stop(world, operation))
     return _at(world, "rejoin", answers=(answer,))
 

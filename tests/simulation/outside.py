@@ -1,11 +1,12 @@
 """Power, cables and disks: what breaks, and what somebody mends."""
 
 from tests.simulation.kernel import CONTROL, Plant, catch_up, with_disk
+from tests.simulation.refusing import mark
 
 
 def power_off(plant: Plant, node: int) -> Plant:
-    """Arrays and exports are gone; a volatile cache forgets."""
-    disk = plant.disks[node]._replace(value=plant.disks[node].durable, exports=(), queued=None)
+    """Arrays and exports are gone; a volatile cache forgets. Not before a mark: nothing is promised then."""
+    disk = mark(plant, node).disks[node]._replace(value=plant.disks[node].durable, exports=(), queued=None)
     arrays = tuple(a for a in plant.arrays if a.node != node)
     up = (*plant.site.up[:node], False, *plant.site.up[node + 1 :])
     plant = with_disk(plant, node, disk)._replace(arrays=arrays, seen=None)

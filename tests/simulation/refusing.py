@@ -1,7 +1,7 @@
 """A disk refuses a write, of a user or of a copy: the hold layer lets it pass, and md fails the member."""
 
 from tests.simulation import kernel
-from tests.simulation.kernel import Array, Plant
+from tests.simulation.kernel import Array, Disk, Plant
 
 
 def refuse(plant: Plant, array: Array, replica: int, *, late: bool = False) -> Plant | None:
@@ -21,7 +21,7 @@ def refuse(plant: Plant, array: Array, replica: int, *, late: bool = False) -> P
     pending = others if late else others | {replica}
     failed = kernel.with_member(begun, replica, member._replace(faulty=True))
     failed = failed._replace(bit=True, sent=True, pending=pending)
-    plant = kernel.with_disk(plant, replica, plant.disks[replica]._replace(suspect=True))
+    plant = kernel.with_disk(plant, replica, _refused(plant.disks[replica]))
     return kernel.go_on(kernel.with_array(plant, begun, failed), failed)
 
 
@@ -34,5 +34,18 @@ def refuse_copy(plant: Plant, array: Array, replica: int, *, elsewhere: bool = F
     if member is None or ended is None:
         return None
     disk = ended.disks[replica]._replace(bit=plant.disks[replica].bit) if elsewhere else plant.disks[replica]
-    plant = kernel.with_disk(plant, replica, disk._replace(suspect=True))
+    plant = kernel.with_disk(plant, replica, _refused(disk))
     return kernel.with_array(plant, array, kernel.with_member(array, replica, member._replace(faulty=True)))
+
+
+def mark(plant: Plant, replica: int) -> Plant:
+    """Its node writes into its header what the kernel has told."""
+    return kernel.with_disk(plant, replica, plant.disks[replica]._replace(unmarked=False))
+
+
+def is_marked(disk: Disk) -> bool:
+    return disk.suspect and not disk.unmarked
+
+
+def _refused(disk: Disk) -> Disk:
+    return disk._replace(suspect=True, unmarked=disk.unmarked or not disk.suspect)

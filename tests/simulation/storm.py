@@ -22,6 +22,7 @@ from tests.simulation.breaking import NODES, Breaking
 from tests.simulation.climate import ARRAYS, NATURE, OPERATIONS
 from tests.simulation.kernel import Array, Plant
 from tests.simulation.machines import SimNode, Wrong, connect_by
+from tests.simulation.refusing import mark
 
 MAILS = 4
 DISK = "/dev/nvme0n1"  # the only one that a node has
@@ -203,7 +204,7 @@ class Storm(Breaking):
         self._put(volume_id, kernel.go_on(plant, array), "")
         replica = self._random.randrange(len(NODES))
         if self._machines.site.up[replica]:
-            self._put(volume_id, kernel.catch_up(self._machines.plant(volume_id), replica), "")
+            self._put(volume_id, mark(kernel.catch_up(self._machines.plant(volume_id), replica), replica), "")
 
     def _of_md(self, volume_id: str, plant: Plant, array: Array) -> None:
         acts: list[Callable[[], Plant | None]] = [

@@ -29,6 +29,7 @@ from replication.model import (
 from tests.simulation import kernel
 from tests.simulation.agent import VOLUME, Return, asked_once, number_of, replica_id
 from tests.simulation.kernel import Array, Link, Plant, Ways
+from tests.simulation.refusing import is_marked
 
 NODES = "abcde"
 SIZE = 1
@@ -257,7 +258,7 @@ def node_facts(world: World) -> Mapping[str, NodeFacts]:
 
 def _facts_of(world: World, node: int) -> NodeFacts:
     site, disk = world.plant.site, world.plant.disks[node]
-    found = replica_facts(node, disk.epoch, world.plant.ways.volatile, disk.suspect)
+    found = replica_facts(node, disk.epoch, world.plant.ways.volatile, is_marked(disk))
     arrays = (a for a in world.plant.arrays if a.node == node)
     return NodeFacts(
         node=NODES[node],

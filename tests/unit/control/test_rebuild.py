@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from replication.control import rebuild
-from replication.model import GIB, Attachment, CopyMode, MemberHealth, Phase, Volume
+from replication.model import GIB, Attachment, CopyMode, MemberHealth, Phase, Prepared, Volume
 from tests.unit.control.records import detached, facts, header, report, volume
 
 
@@ -48,6 +48,21 @@ def test_the_quickest_is_brought_back_first_and_one_at_a_time() -> None:
     assert rebuild.choose_rebuild(volume("isr"), found) is None
     assert rebuild.choose_rebuild(detached("iss"), found) is None
     assert rebuild.choose_rebuild(record, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("boot", "suspect", "copy", "says"),
+    [
+        ("boot-1", False, CopyMode.BITMAP, ""),
+        ("boot-2", False, CopyMode.FULL, "booted"),
+        ("boot-1", True, CopyMode.BITMAP, "refused a write"),
+        ("boot-1", True, CopyMode.FULL, ""),
+    ],
+)
+def test_what_a_plan_did_not_know_of(boot: str, suspect: bool, copy: CopyMode, says: str) -> None:
+    prepared = Prepared(header(suspect=suspect), boot, None)
+    found = rebuild.find_surprise("boot-1", copy, prepared)
+    assert says in found if says else not found
 
 
 def test_a_suspect_replica_is_copied_in_full() -> None:
