@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from replication.control.rebuild import find_facts, find_running, is_complete
+from replication.control.rebuild import find_running, is_complete, list_suspects
 from replication.errors import TrilithError
 from replication.model import (
     Ailment,
@@ -19,7 +19,7 @@ from replication.model import (
 
 Answers = Mapping[str, NodeFacts | TrilithError]
 
-_SUSPECT = "suspect, as its disk refused a write: one that is not reached may be the only one that has it"
+_SUSPECT = "suspect, as its disk refused a write: another, that is not there, may alone have it"
 HELD_SECONDS = 5.0  # writes that wait longer than losing a replica normally takes
 
 
@@ -53,26 +53,14 @@ def _judge_copies(volume: Volume, answers: Answers) -> tuple[Ailment, ...]:
     if len(gone) == len(in_sync):
         named = "; ".join(_describe(r, "missing on its disk") for r in gone)
         return (Ailment(AilmentKind.DATA_LOSS, "NoReplicaLeft", f"no replica in sync is left: {named}"),)
-    suspect = _list_suspects(volume, answers) if silent else []
+    facts = {node: found for node, found in answers.items() if isinstance(found, NodeFacts)}
+    suspect = list_suspects(volume, facts)
     whole = len(silent) + len(gone) + len(suspect) < len(in_sync)
     kind = AilmentKind.DEGRADED if whole else AilmentKind.INACCESSIBLE
     found = [Ailment(kind, "NodeUnreachable", _describe(r, "not reached")) for r in silent]
     found += [Ailment(kind, "ReplicaMissing", _describe(r, "missing on its disk")) for r in gone]
     found += [Ailment(kind, "ReplicaSuspect", _describe(r, _SUSPECT)) for r in suspect if not whole]
     return tuple(found)
-
-
-def _list_suspects(volume: Volume, answers: Answers) -> list[Replica]:
-    """Those in sync that no array would start with while others are silent (starting.py)."""
-    if volume.attachment is Attachment.ATTACHED:
-        return []
-    found = [(r, find_facts(facts, volume.id, r.id)) for r, facts in _answering(volume, answers)]
-    return [replica for replica, head in found if head is not None and head.suspect]
-
-
-def _answering(volume: Volume, answers: Answers) -> list[tuple[Replica, NodeFacts]]:
-    in_sync = [(r, answers.get(r.node)) for r in volume.replicas if r.state is ReplicaState.IN_SYNC]
-    return [(replica, facts) for replica, facts in in_sync if isinstance(facts, NodeFacts)]
 
 
 def _judge_array(volume: Volume, answers: Answers) -> tuple[Ailment, ...]:

@@ -77,6 +77,15 @@ def find_facts(facts: NodeFacts, volume_id: str, replica_id: str) -> ReplicaFact
     return next(ours, None)
 
 
+def list_suspects(volume: Volume, facts: Mapping[str, NodeFacts]) -> tuple[Replica, ...]:
+    """Those in sync that may lack what their disks refused: starting.py starts nothing with these alone."""
+    if volume.attachment is Attachment.ATTACHED:
+        return ()
+    here = [r for r in volume.replicas if r.state is ReplicaState.IN_SYNC and r.node in facts]
+    found = [(replica, find_facts(facts[replica.node], volume.id, replica.id)) for replica in here]
+    return tuple(replica for replica, header in found if header is not None and header.suspect)
+
+
 def is_rebuilding(volume: Volume) -> bool:
     return any(r.state is ReplicaState.REBUILDING for r in volume.replicas)
 

@@ -104,12 +104,17 @@ def is_overdue(absent: Absent, delay: float, now: float) -> bool:
     return now - absent.since >= patience.get(absent.why, delay)
 
 
-def is_lost(volume: Volume, absent: Mapping[str, Absent], now: float) -> bool:
-    """Whether every replica in sync is known to be gone for good; a node that is silent may come back."""
+def is_lost(volume: Volume, absent: Mapping[str, Absent], now: float, suspects: Collection[str] = ()) -> bool:
+    """Whether every replica in sync is known to be gone for good; a node that is silent may come back.
+
+    Or all but `suspects`, whose disks refused what those that are gone may have acknowledged (starting.py).
+    """
     if volume.phase not in {Phase.READY, Phase.EXPANDING}:
         return False
-    found = [absent.get(r.id) for r in in_sync(volume)]
-    return all(a and a.why is not Absence.SILENT and now - a.since >= GRACE_SECONDS for a in found)
+    found = [absent.get(r.id) for r in in_sync(volume) if r.id not in suspects]
+    return bool(found) and all(
+        a and a.why is not Absence.SILENT and now - a.since >= GRACE_SECONDS for a in found
+    )
 
 
 def choose_change(

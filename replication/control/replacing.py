@@ -8,6 +8,7 @@ from replication.control import insync
 from replication.control.cordons import choose_leaving, differs
 from replication.control.executor import Executor
 from replication.control.placement import SPREAD, Place, find_domains
+from replication.control.rebuild import list_suspects
 from replication.control.records import TURN_SECONDS, Records
 from replication.control.repair import Plan
 from replication.control.replacement import (
@@ -45,7 +46,8 @@ class Replacing:
         wanting = [v for v in volumes if self._is_wanting(v, survey)]
         plan: Plan = {("replace", v.id): partial(self._change, v.id, survey) for v in wanting}
         for volume in volumes:
-            lost = is_lost(volume, self.list_absent(volume), survey.time)
+            suspects = {replica.id for replica in list_suspects(volume, survey.facts)}
+            lost = is_lost(volume, self.list_absent(volume), survey.time, suspects)
             if lost != bool(volume.lost_since):
                 plan["lost", volume.id] = partial(self._mark_lost, volume.id, lost=lost)
         return plan
@@ -55,7 +57,8 @@ class Replacing:
         found = self._records.change(volume_id, lambda v: replace(v, lost_since=wall)).volume
         gone = ", ".join(f"{r.id} on node {r.node}" for r in insync.in_sync(found))
         if lost:
-            self._records.tell(found, "lost", f"every replica in sync is gone: {gone}; stale ones are kept")
+            what = "is gone, or its disk refused what one that is gone may have"
+            self._records.tell(found, "lost", f"every replica in sync {what}: {gone}; the others are kept")
         else:
             self._records.tell(found, "found", f"a replica in sync is back, of {gone}")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from replication.control.insync import in_sync
-from replication.errors import DataLoss, FailedPrecondition, StaleEpoch, TrilithError, Unavailable
+from replication.errors import DataLoss, StaleEpoch, TrilithError, Unavailable
 from replication.model import CopyMode, Member, Prepared, Replica, Volume
 
 
@@ -28,8 +28,8 @@ def choose_start(volume: Volume, answers: Mapping[str, Prepared | TrilithError])
     """`volume` is the record with the boots of its last epoch. Unavailable when nobody can start.
 
     A replica that is suspect, or whose node lost power since the unclean stop, starts only if no better one
-    does: it may lack acknowledged writes, but then nobody has more. Who is silent may have what a suspect one
-    refused; he is waited for.
+    does: it may lack acknowledged writes, but then nobody has more. Whoever is not ready may have what a
+    suspect one refused: he is waited for, or the volume is lost (replacement.is_lost).
     """
     prepared = {key: answer for key, answer in answers.items() if isinstance(answer, Prepared)}
     failed = {key: answer for key, answer in answers.items() if isinstance(answer, TrilithError)}
@@ -39,7 +39,7 @@ def choose_start(volume: Volume, answers: Mapping[str, Prepared | TrilithError])
     doubts = {key: _doubt(volume, key, answer) for key, answer in prepared.items()}
     best = min(prepared, key=lambda key: _rank(volume, key, doubts[key]))
     if doubts[best] == SUSPECT:
-        _require_nobody_silent(volume, failed)
+        _require_nobody_missing(volume, failed)
     out = {key: doubt for key, doubt in doubts.items() if doubt and key != best}
     ready = {k: (p.boot_id, p.facts.volatile_cache) for k, p in prepared.items() if k not in out}
     modes = {key: CopyMode.FULL if doubt == SUSPECT else CopyMode.UNLESS_BOOTED for key, doubt in out.items()}
@@ -99,14 +99,13 @@ def _require_recent(volume: Volume, failed: Mapping[str, TrilithError]) -> None:
         )
 
 
-def _require_nobody_silent(volume: Volume, failed: Mapping[str, TrilithError]) -> None:
-    """Nor anybody whose node cannot end an array that uses it. A disk that is gone or fails has nothing."""
-    silent = {k: error for k, error in failed.items() if isinstance(error, Unavailable | FailedPrecondition)}
-    if silent:
+def _require_nobody_missing(volume: Volume, failed: Mapping[str, TrilithError]) -> None:
+    """A disk may only not be seen yet: whether it is gone is not decided here."""
+    if failed:
         raise Unavailable(
             f"volume {volume.name}: of its replicas in sync only such can start whose disk has refused a "
-            f"write, others may have it: {_named(volume, silent)}. Of a machine that never comes back, "
-            f"say so with `trilith node remove NODE --lost`"
+            f"write, others may have it: {_named(volume, failed)}. Of a machine that never comes back, "
+            f"say so with `trilith node remove NODE --lost`; of a disk, with `trilith volume recover`"
         )
 
 

@@ -137,7 +137,7 @@ MUTANTS = (
     ),
     Mutant(
         "who refused a write starts while others are silent",
-        "replication.control.starting:_require_nobody_silent",
+        "replication.control.starting:_require_nobody_missing",
         mistakes.returns(None),
         (ENUMERATION, "tests/unit/control/test_starting.py"),
     ),

@@ -75,6 +75,39 @@ def test_a_volume_of_which_only_old_copies_are_left_is_lost_until_somebody_decid
     assert lab.record().attachment is Attachment.ATTACHED
 
 
+def lose_all_but_a_suspect(lab: Lab) -> dict[tuple[str, str], ReplicaFacts]:
+    """What c had, which alone may have what b's disk refused. a's replica is stale."""
+    lab.control.volumes.detach(lab.id)
+    lab.control.records.change(lab.id, lambda v: insync.forsake(v, "a"))
+    lab.cluster.node("b").suspect.add((lab.id, lab.on("b")))
+    kept = dict(lab.cluster.node("c").replicas)
+    lab.cluster.node("c").replicas.clear()
+    with pytest.raises(Unavailable, match="others may have it"):
+        lab.control.volumes.attach(lab.id, "b")
+    assert lab.record().lost_since == 0.0
+    age(lab)
+    assert lab.record().lost_since > 0.0
+    return kept
+
+
+def test_a_disk_that_comes_back_has_what_another_refused() -> None:
+    lab = Lab(delay=600.0)
+    lab.cluster.node("c").replicas.update(lose_all_but_a_suspect(lab))
+    lab.repair(1)
+    assert lab.record().lost_since == 0.0
+    lab.control.volumes.attach(lab.id, "b")
+    assert lab.states()["c"] == "in_sync"
+    assert insync.get_replica(lab.record(), lab.on("b")).copy is FULL
+
+
+def test_a_person_may_go_on_from_a_replica_whose_disk_refused_a_write() -> None:
+    lab = Lab(delay=600.0)
+    lose_all_but_a_suspect(lab)
+    lab.control.volumes.recover(lab.id, lab.on("b"))
+    lab.control.volumes.attach(lab.id, "b")
+    assert [r.node for r in insync.in_sync(lab.record())] == ["b"]
+
+
 def test_nobody_goes_on_from_what_is_being_rebuilt() -> None:
     with pytest.raises(Conflict, match="is being rebuilt"):
         insync.recover(volume("ir"), "r1")

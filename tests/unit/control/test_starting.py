@@ -8,6 +8,7 @@ from replication.control import starting
 from replication.errors import (
     DataLoss,
     FailedPrecondition,
+    KernelError,
     NotFound,
     StaleEpoch,
     TimedOut,
@@ -60,14 +61,15 @@ def test_who_may_lack_writes_starts_only_if_nobody_better_does(
     assert set(starting.choose_start(record, {"r0": worse}).ready) == {"r0"}
 
 
-def test_a_suspect_replica_does_not_start_while_one_is_silent_that_may_have_what_it_refused() -> None:
+def test_a_suspect_replica_does_not_start_while_one_is_not_there_that_may_have_what_it_refused() -> None:
     answers: dict[str, Prepared | TrilithError] = {"r0": answer(0, suspect=True)}
     with pytest.raises(Unavailable, match="r1 on b: silent"):
         starting.choose_start(detached(), answers | {"r1": Unavailable("silent")})
     with pytest.raises(Unavailable, match="trilith node remove NODE --lost"):
         starting.choose_start(detached(), answers | {"r1": FailedPrecondition("an array holds it")})
-    gone = {"r1": NotFound("its disk is another one"), "r2": DataLoss("an old copy")}
-    assert set(starting.choose_start(detached(), answers | gone).ready) == {"r0"}
+    for gone in (NotFound("its disk is another one"), DataLoss("an old copy"), KernelError("cannot be read")):
+        with pytest.raises(Unavailable, match="others may have it: r1 on b"):
+            starting.choose_start(detached(), answers | {"r1": gone})
     better: dict[str, Prepared | TrilithError] = {"r1": answer(1), "r2": Unavailable("silent")}
     assert set(starting.choose_start(detached(), answers | better).ready) == {"r1"}
 
