@@ -10,13 +10,14 @@ from functools import partial
 from csi.failover.deciding import Sighting
 from replication.clock import Clock
 from replication.control.nodes import Nodes
-from replication.control.parallel import ask_all
+from replication.control.parallel import ask_most
 from replication.errors import TrilithError, Unavailable
 from replication.model import Node
 from replication.peer import Peer, PeerState, PeerVerdict
 
 PERIOD_SECONDS = 1.5  # between two rounds
-ROUND_SECONDS = 4.0  # that a round may take: longer than an agent waits for its peers
+ROUND_SECONDS, REST_SECONDS = 4.0, 2.5  # that a round may take, and when most have answered
+"""Longer than an agent waits for its peers. Who answers later is not silent as long as a peer hears it."""
 REMEMBERED_SECONDS = 10.0  # without a round; then nobody knows who was heard meanwhile
 PEERS_ASKED = 3  # about each node
 
@@ -64,7 +65,7 @@ class Lookout:
         watch = choose_watch(nodes, names if self._answering is None else self._answering)
         calls = {name: partial(self._probe, name, peers) for name, peers in watch.peers.items()}
         now = self._clock.now()
-        answers = ask_all(calls, ROUND_SECONDS)
+        answers = ask_most(calls, ROUND_SECONDS, REST_SECONDS)
         self._answering = frozenset(name for name in names if is_answer(answers[name]))
         return {name: self._sight(name, answers, now) for name in names}
 

@@ -38,6 +38,13 @@ def ask_all(calls: Mapping[K, Callable[[], T]], timeout: float) -> dict[K, T | T
     return question.result()
 
 
+def ask_most(calls: Mapping[K, Callable[[], T]], timeout: float, rest: float) -> dict[K, T | TrilithError]:
+    """As `ask_all`, but until `rest` seconds at most once more than half have answered."""
+    question = _Question(calls)
+    question.collect(lambda: rest if 2 * len(question.answers) > len(calls) else timeout)
+    return question.result()
+
+
 def ask_patiently(
     calls: Mapping[K, Callable[[], T]],
     waits: Waits,

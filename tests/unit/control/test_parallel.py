@@ -1,6 +1,7 @@
 """Questions put at once: nobody waits for one that hangs, and threads are used again."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from queue import SimpleQueue
@@ -13,6 +14,7 @@ from replication.control.parallel import (
     Crew,
     Waits,
     ask_all,
+    ask_most,
     ask_patiently,
     errors_of,
 )
@@ -57,6 +59,20 @@ def fail() -> str:
 
 def has_answer(answers: Mapping[str, object]) -> bool:
     return any(not isinstance(answer, Exception) for answer in answers.values())
+
+
+def test_the_rest_is_not_waited_for_when_most_have_answered() -> None:
+    began = time.monotonic()
+    answers = ask_most({"a": lambda: "here", "b": fail, "c": never}, LONG, 0.2)
+    assert time.monotonic() - began < LONG / 2
+    assert (answers["a"], type(answers["b"]), type(answers["c"])) == ("here", Unavailable, TimedOut)
+
+
+def test_half_of_them_are_not_most() -> None:
+    assert ask_most({"a": lambda: "here", "b": ready_after(0.3, "too")}, LONG, 0.1) == {
+        "a": "here",
+        "b": "too",
+    }
 
 
 def ask(
