@@ -13,7 +13,7 @@ from replication.control.insync import get_replica
 from replication.control.lifecycle import VolumeRequest
 from replication.control.redundancy import VolumeHealth, count_in_sync, judge_volume
 from replication.errors import InvalidRequest
-from replication.model import Attachment, Volume
+from replication.model import Attachment, ReplicaState, Volume
 
 FOREVER = 0.0
 
@@ -142,15 +142,16 @@ def scrub(session: Session, volume: str, *, check_only: bool) -> None:
 def recover(session: Session, volume: str, replica: str, *, accept_data_loss: bool) -> None:
     """Go on with a stale REPLICA of a lost VOLUME: the only way on, and never taken by itself.
 
-    Everything that was written after that replica went stale is lost. All other replicas are copied anew.
+    Everything that was written after that replica went stale is lost; of one in sync, what its disk refused
+    or what was written after its disk was copied. All other replicas are copied anew.
     """
     found = session.get_volume(volume)
     if not accept_data_loss:
         chosen = get_replica(found, replica)
-        raise InvalidRequest(
-            f"volume {found.name}: what was written after {format_since(chosen.since)}, when replica "
-            f"{replica} went stale, will be lost: say --accept-data-loss"
-        )
+        lacks = f"was written after {format_since(chosen.since)}, when replica {replica} went stale"
+        if chosen.state is ReplicaState.IN_SYNC:
+            lacks = f"the disk of replica {replica} has refused, or never had"
+        raise InvalidRequest(f"volume {found.name}: what {lacks}, will be lost: say --accept-data-loss")
     _print(session, session.control.volumes.recover(found.id, replica), "recovered")
 
 

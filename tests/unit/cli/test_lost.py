@@ -30,12 +30,17 @@ def test_a_lost_volume_says_which_replicas_are_gone_and_since_when() -> None:
 
 def test_data_is_given_up_by_word_only(cluster: Cluster, volume: Volume) -> None:
     said = cluster.fail(2, "volume", "recover", volume.name, "--from", "r1")
-    assert "say --accept-data-loss" in said
+    assert (
+        "what the disk of replica r1 has refused, or never had, will be lost: say --accept-data-loss" in said
+    )
     said = cluster.fail(5, "volume", "recover", volume.name, "--from", "r1", "--accept-data-loss")
     assert "is not lost" in said
     cluster.fail(3, "volume", "recover", volume.name, "--from", "r9", "--accept-data-loss")
     cluster.control.volumes.detach(volume.id)
     set_lost(cluster, volume)
+    assert "when replica r1 went stale, will be lost" in cluster.fail(
+        2, "volume", "recover", volume.name, "--from", "r1"
+    )
     assert cluster.read("volume", "recover", volume.name, "--from", "r1", "--accept-data-loss")["epoch"] == 2
 
 
