@@ -1,7 +1,7 @@
 """An array's size and its slots, which md changes between two writes only.
 
-So it waits for all that are under way. One that is kept for a member may not end before another member has
-returned, and who returns needs the array's lock: nobody waits for long under it.
+So it waits for all that are under way, and until these have ended nothing new begins, reads neither. A member
+that is lost may keep a write for long: nobody waits for that, with the array's lock above all.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
 from replication.agent.members import Members
-from replication.agent.release import list_lost, require_no_loss
+from replication.agent.release import let_go, list_lost, require_no_loss
+from replication.errors import TimedOut
 from replication.kernel import md
 from replication.kernel.md_state import read_array
 
@@ -40,11 +41,24 @@ def fit_slots(machine: Machine, members: Members, array: Assembled, count: int) 
         md.set_slots(machine.tree, array.volume_id, count, machine.apart.write)
 
 
+def let_writes_go_on(machine: Machine, array: Assembled) -> None:
+    """That were kept waiting for one of the above. Its lock is held. TimedOut: a repeat does it then."""
+    with _told_what_is_kept(machine, array):
+        md.let_writes_go_on(machine.tree, array.volume_id, machine.apart.write)
+
+
 @contextmanager
 def _told_what_is_kept(machine: Machine, array: Assembled) -> Iterator[None]:
-    """Writes that could not be let go in time are let go by whoever looks at the array."""
+    """Writes that could not be let go in time are let go by whoever looks at the array.
+
+    What came while md waited goes on only when it is woken, and who gives that wait up wakes nobody
+    (mddev_suspend in md.c).
+    """
     try:
         yield
+    except TimedOut:
+        let_go(machine, array)
+        raise
     finally:
         array.writes_kept = md.are_writes_kept(machine.tree, array.volume_id)
         array.restless = True  # until a look has come to its end

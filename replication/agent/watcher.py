@@ -25,10 +25,10 @@ from replication.agent.members import Joint, Members
 from replication.agent.probe import Prober
 from replication.agent.release import clear_away, let_go, retry_path
 from replication.agent.reports import Reports
+from replication.agent.reshaping import let_writes_go_on
 from replication.agent.slowness import Paces
 from replication.agent.yielding import take_turns
 from replication.errors import NotFound, TimedOut, TrilithError
-from replication.kernel import md
 from replication.kernel.blockdev import SECTOR_BYTES
 from replication.kernel.md_members import set_write_mostly
 from replication.kernel.md_state import SCRUBS, SYNCS, ArrayState, device_of, read_array
@@ -260,8 +260,7 @@ class Watcher:
         try:
             clear_away(self._machine, self._members, array)
             if array.writes_kept:
-                md.let_writes_go_on(self._machine.tree, array.volume_id, self._machine.apart.write)
-                array.writes_kept = False
+                let_writes_go_on(self._machine, array)
             if settle:
                 self._settle_write_mostly(array, state)
         finally:

@@ -100,6 +100,7 @@ def _serve(requests: socket.socket, cgroup: Path | None) -> NoReturn:
         with suppress(OSError):  # it stays where it is: its end is waited for, which is worse only once
             (cgroup / "cgroup.procs").write_text(str(os.getpid()))
     _let_go_of_all_but(requests.fileno())
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it ends what writes
     writing: set[int] = set()
     try:
         while packet := requests.recv(_PACKET_BYTES):
@@ -137,7 +138,10 @@ def _do(act: str, path: str, value: str = "", timeout: float = 0.0, *, writing: 
 
 
 def _write(path: str, value: str, timeout: float, writing: set[int]) -> None:
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        refuse(f"start a process to write {value} to {path}", error)
     if pid == 0:
         _write_and_end(path, value, timeout)
     writing.add(pid)

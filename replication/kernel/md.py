@@ -307,8 +307,7 @@ def _without_writes(tree: Tree, name: str, write_in_time: WriteInTime) -> Iterat
 def _keep_writes(tree: Tree, name: str, below_sector: int, write_in_time: WriteInTime) -> None:
     """Until md has seen the end of all that is under way, nothing new begins, reads neither (mddev_suspend).
 
-    One that a member keeps may not end before another has returned, for which the array has to be let alone.
-    A signal ends that wait, and md goes on as before.
+    A member that is lost may keep a write for long. A signal ends the wait for it, and md goes on as before.
     """
     write_in_time(str(tree.path(f"{array_path(name)}/suspend_hi")), str(below_sector), _KEEP_TIMEOUT)
 

@@ -7,11 +7,12 @@ import pytest
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
-from replication.agent.reshaping import fit_slots, grow
+from replication.agent.reshaping import fit_slots, grow, let_writes_go_on
 from replication.agent.tuning import tune
 from replication.errors import FailedPrecondition, TimedOut
-from replication.kernel import md, md_state
+from replication.kernel import md, md_members, md_state
 from replication.kernel.md import ArraySpec, MemberSpec
+from replication.kernel.md_state import array_path
 from replication.layout import DATA_OFFSET_BYTES
 from replication.tuning import Tuning
 from tests.unit.agent.fake_machine import fake_machine, no_local
@@ -71,15 +72,33 @@ def test_growth_that_would_wait_for_a_member_of_which_nobody_knows_is_given_up(s
     assert stand.state().component_size_bytes == LARGER
 
 
+def test_what_came_while_md_waited_is_woken_when_that_is_given_up(stand: Stand) -> None:
+    stand.tree.stuck.add(KEEP)
+    with pytest.raises(TimedOut):
+        stand.fit_slots(4)
+    assert stand.tree.written[-1] == (f"{array_path('v1')}/array_state", "active")
+
+
+def test_nobody_is_woken_whose_write_is_missing_on_a_member_that_the_record_counts(stand: Stand) -> None:
+    md_members.fail_member(stand.tree, "v1", "dm-2")
+    stand.tree.stuck.add(KEEP)
+    with pytest.raises(TimedOut):
+        stand.fit_slots(4)
+    assert stand.state().write_pending
+
+
 def test_writes_that_could_not_be_let_go_in_time_are_let_go_later(stand: Stand) -> None:
     stand.tree.stuck.add(LET_GO)
     with pytest.raises(TimedOut):
         stand.grow(LARGER)
-    assert stand.array.writes_kept
+    with pytest.raises(TimedOut):
+        let_writes_go_on(stand.machine, stand.array)
+    assert (stand.array.writes_kept, stand.array.restless) == (True, True)
     stand.tree.stuck.clear()
-    md.let_writes_go_on(stand.tree, "v1", stand.tree.write_in_time)
-    stand.grow(LARGER)
+    let_writes_go_on(stand.machine, stand.array)
     assert not stand.array.writes_kept
+    stand.grow(LARGER)
+    assert (stand.state().sync_action, stand.tree.read(f"{array_path('v1')}/suspend_hi")) == ("idle", "0")
 
 
 def test_an_array_does_not_grow_while_a_member_is_lost(stand: Stand) -> None:
