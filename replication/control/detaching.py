@@ -84,7 +84,7 @@ class Detaching:
     def _leave_behind(self, node: str, fenced: Versioned) -> None:
         """Its own replica, where another has all that was acknowledged for sure; else the next start decides.
 
-        Nobody would have what the others' disks have refused, and its array has acknowledged since.
+        It alone may have what the others' disks have refused: its array acknowledged some of that (ADR 0020).
         """
         others = [r for r in insync.in_sync(fenced.volume) if r.node != node]
         sure, epoch = self._fence(fenced, others), fenced.volume.epoch
