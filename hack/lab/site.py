@@ -68,13 +68,16 @@ class Site:
 
     # On the machines
 
-    def start_agent(self, machine: Machine) -> None:
-        """Also after the machine has booted again: its certificate is put there anew."""
+    def start_agent(self, machine: Machine, program: tuple[str, ...] = ("trilith-agent",)) -> None:
+        """Also after the machine has booted again: its certificate is put there anew.
+
+        `program`, and the words that come first, of one that takes trilith-agent's.
+        """
         for name, content in self._certificates(machine).items():
             machine.write_file(f"{_GUEST_CERTS}/{name}", content)
         where = f"{machine.address}:{AGENT_PORT}"
         flags = ("--certs", _GUEST_CERTS, "--listen", where, "--data-address", machine.address)
-        words = ("trilith-agent", *flags, *self._agent_flags)
+        words = (*program, *flags, *self._agent_flags)
         self.agents[machine.name] = self._spawn(machine, words)
 
     def start_node_plugin(self, machine: Machine) -> None:

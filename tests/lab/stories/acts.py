@@ -53,6 +53,14 @@ def kill_agent(stand: Stand, name: str) -> None:
     stand.site.agents[name].wait()
 
 
+def make_mortal(stand: Stand, name: str, where: str) -> None:
+    """The next agent of `name` dies where it would call `where`, a function of the product: "module:name"."""
+    kill_agent(stand, name)
+    machine = stand.machine(name)
+    stand.site.start_agent(machine, ("python", "-m", "tests.lab.dying_agent", where))
+    stand.site.wait_for_agent(machine)
+
+
 def find_array(stand: Stand, volume: Volume, node: str) -> ArrayReport:
     """The volume's array on `node`, which must be of the record's epoch."""
     epoch = stand.control.volumes.get(volume.id).epoch

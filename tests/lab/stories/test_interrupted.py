@@ -14,7 +14,7 @@ from replication.clock import SystemClock
 from replication.errors import Conflict, FailedPrecondition, KernelError, Unavailable
 from replication.model import MIB, Phase, ReplicaState, Volume
 from tests.lab.stand import PATIENCE, Checked, Interception, Stand, dump, wait_for
-from tests.lab.stories.acts import cut_power_of, kill_agent, move, return_power_to
+from tests.lab.stories.acts import cut_power_of, kill_agent, make_mortal, move, return_power_to
 from tests.lab.stories.told import end, tell
 from tests.lab.test_bad_days import answers
 
@@ -22,10 +22,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3), pytest.mark.more]
 GROWN_BYTES = 192 * MIB
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
-IN_FLIGHT = 0.3  # seconds after the begin of a call, or after its end
+IN_FLIGHT = 0.3  # seconds after the begin of a call
 UNHEARD = 15.0  # seconds: a replica that is brought back is in sync long before
 LAST_BYTES = 16 * MIB  # of the new part
 BEFORE_REPLICAS, BEFORE_ARRAY = "resize_replica", "grow_array"  # the calls that come next
+BEFORE_MARKS = "replication.kernel.md:_mark_owed"  # the array has its new size, and nothing is marked there
 CUT_SHORT = (Unavailable, FailedPrecondition, Conflict, KernelError)
 STAGES = pytest.mark.parametrize(
     "stage", [pytest.param(BEFORE_REPLICAS, marks=pytest.mark.long), BEFORE_ARRAY]
@@ -126,7 +127,7 @@ def test_an_expansion_interrupted_by_a_power_cut_of_all_machines(stand: Stand, d
         lost.wait_for_writes(500)
         epoch = stand.control.volumes.get(volume.id).epoch
         if during:
-            interrupt_later(stand, volume, BEFORE_REPLICAS, cut)
+            interrupt_replicas(stand, volume, cut)
         else:
             interrupt(stand, volume, BEFORE_ARRAY, cut)
         return_power_to(stand, stand.cluster.machines, volume, "m1", epoch)
@@ -196,15 +197,31 @@ def test_a_replica_that_missed_an_expansion_returns_after_a_move(stand: Stand) -
     end_grown(stand, volume, before, after)
 
 
-@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "during"])
-def test_an_expansion_interrupted_by_the_death_of_the_consumers_agent(stand: Stand, when: str) -> None:
+def kill_before(stand: Stand, volume: Volume) -> None:
+    """All replicas have grown, the array has not."""
+    assert interrupt(stand, volume, BEFORE_ARRAY, partial(kill_agent, stand, "m1"))
+
+
+def kill_during(stand: Stand, volume: Volume) -> None:
+    """The array has its new size, is frozen, and has not been marked yet: the call has not ended."""
+    make_mortal(stand, "m1", BEFORE_MARKS)
+    with pytest.raises(CUT_SHORT):
+        stand.control.volumes.expand(volume.id, GROWN_BYTES)
+    md = f"/sys/block/md_{volume.id}/md"
+    told = stand.machine("m1").succeed(["cat", f"{md}/sync_action", f"{md}/component_size"])
+    assert told.split() == ["frozen", str(GROWN_BYTES // 1024)]
+
+
+@pytest.mark.parametrize("kill", [pytest.param(kill_before, marks=pytest.mark.long), kill_during])
+def test_an_expansion_interrupted_by_the_death_of_the_consumers_agent(
+    stand: Stand, kill: Callable[[Stand, Volume], None]
+) -> None:
     """When all replicas have grown and the array has not, or while it does."""
     volume = stand.create("grows")
-    cut_short = interrupt if when == "before" else interrupt_later
     with stand.writing(volume, "m1") as checked:
         quiet = checked.measure(lambda: None)
         checked.collector.restart_stall_watch()
-        cut_short(stand, volume, BEFORE_ARRAY, partial(kill_agent, stand, "m1"))
+        kill(stand, volume)
         wait_for(lambda: stand.site.agents["m1"].status is not None, "the agent's end")
         checked.wait_for_writes(200)
         stand.revive(stand.machine("m1"))
@@ -213,7 +230,7 @@ def test_an_expansion_interrupted_by_the_death_of_the_consumers_agent(stand: Sta
         stall = checked.collector.stall()
         redundant = stand.wait_until_redundant(volume)
         verdict = checked.finish()
-    tell(f"expansion-agent-killed-{when}", verdict, stall, redundant)
+    tell(f"expansion-agent-{kill.__name__.replace('_', '-')}", verdict, stall, redundant)
     assert stall <= quiet + MOST_MORE
     end_grown(stand, volume, verdict)
 
@@ -278,23 +295,29 @@ def expand_and_lose(stand: Stand, loss: Loss, stage: str) -> None:
     end_grown(stand, volume, verdict)
 
 
-def interrupt(stand: Stand, volume: Volume, method: str, act: Callable[[], object]) -> None:
-    """Expand, and have it cut short by `act` right before its first call of `method`."""
+def interrupt(stand: Stand, volume: Volume, method: str, act: Callable[[], object]) -> bool:
+    """Expand, and have `act` done right before its first call of `method`. Whether that cut it short."""
 
-    def cut_short(_: str) -> None:
+    def strike(_: str) -> None:
         act()
 
-    interception = Interception(stand, method, cut_short)
-    with contextlib.suppress(*CUT_SHORT):  # one that dies late may have done what it was asked
+    interception = Interception(stand, method, strike)
+    cut_short = False
+    try:
         interception.control().volumes.expand(volume.id, GROWN_BYTES)
+    except CUT_SHORT:  # one that dies late may have done what it was asked
+        cut_short = True
     assert interception.happened
+    return cut_short
 
 
-def interrupt_later(stand: Stand, volume: Volume, method: str, act: Callable[[], object]) -> None:
-    """The same, while that call is under way."""
+def interrupt_replicas(stand: Stand, volume: Volume, act: Callable[[], object]) -> None:
+    """The same, while the replicas grow: the record has the new size when all have."""
     timer = threading.Timer(IN_FLIGHT, act)
-    interrupt(stand, volume, method, timer.start)
+    cut_short = interrupt(stand, volume, BEFORE_REPLICAS, timer.start)
     timer.join()
+    assert cut_short
+    assert stand.control.volumes.get(volume.id).size_bytes < GROWN_BYTES
 
 
 def repeat(stand: Stand, volume: Volume, checked: Checked) -> None:
