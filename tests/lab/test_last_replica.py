@@ -6,7 +6,7 @@ from replication.clock import SystemClock
 from replication.control.volumes import VolumeRequest
 from replication.model import MIB, MemberHealth, ReplicaState, Volume
 from tests.lab.stand import POOL, Stand, wait_for
-from tests.lab.stories.told import tell
+from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 OUTAGE = 15.0  # seconds: longer than the keep-alive, so that the connection breaks and the path fails
@@ -23,11 +23,11 @@ def test_writes_wait_for_the_last_replica_and_go_on_when_it_is_back(stand: Stand
         assert stand.state(volume, "m2") is ReplicaState.IN_SYNC
         stand.machine("m2").heal()
         checked.wait_for_writes(100)
-        stall, verdict = checked.collector.stall(), checked.finish()
-    tell("last-replica", verdict, stall, 0.0)
-    assert verdict.lost == ()
+        stall, redundant = checked.collector.stall(), stand.wait_until_redundant(volume)
+        verdict = checked.finish()
+    tell("last-replica", verdict, stall, redundant)
     assert verdict.checked > 300
-    stand.remove(volume)
+    end(stand, volume, verdict)
 
 
 def health(stand: Stand, volume: Volume) -> MemberHealth:

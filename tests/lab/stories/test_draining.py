@@ -37,7 +37,15 @@ def test_a_machine_that_returns_with_an_empty_disk_is_replaced(stand: Stand) -> 
     end(stand, stand.control.volumes.get(volume.id), verdict)
 
 
-def test_an_empty_disk_is_filled_again_where_no_other_node_has_room(stand: Stand) -> None:
+@pytest.mark.parametrize(
+    "cache",
+    [
+        "claimed",
+        pytest.param("forgets", marks=pytest.mark.cluster(nodes=4, volatile=True)),
+        pytest.param("none", marks=pytest.mark.cluster(nodes=4, volatile=False)),
+    ],
+)
+def test_an_empty_disk_is_filled_again_where_no_other_node_has_room(stand: Stand, cache: str) -> None:
     """The pool takes it, and the replica is made anew on it and copied in full."""
     volume = create(stand, "anew")
     stand.control.emptying.cordon("m4")
@@ -48,7 +56,7 @@ def test_an_empty_disk_is_filled_again_where_no_other_node_has_room(stand: Stand
         checked.wait_for_writes(100)
         stall, verdict = checked.collector.stall(), checked.finish()
     stand.control.emptying.uncordon("m4")
-    tell("empty-disk-made-anew", verdict, stall, redundant)
+    tell(f"empty-disk-made-anew-cache-{cache}", verdict, stall, redundant)
     assert stall < LOSS_STALL
     end(stand, stand.control.volumes.get(volume.id), verdict)
 

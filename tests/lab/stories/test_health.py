@@ -9,6 +9,7 @@ from hack.lab import images
 from replication.layout import DATA_OFFSET_BYTES
 from replication.model import MIB, Attachment, ReplicaState, Volume
 from tests.lab.stand import PATIENCE, Checked, Stand, dump, wait_for
+from tests.lab.stories.acts import find_array
 from tests.lab.stories.healing import place_of, setting, write_elsewhere
 from tests.lab.stories.told import end, tell
 
@@ -18,7 +19,15 @@ SLOW = 2000.0  # milliseconds, less than the 3 s after which a node counts as si
 
 
 @pytest.mark.long
-def test_an_old_copy_of_a_disk_is_copied_to_in_full(stand: Stand) -> None:
+@pytest.mark.parametrize(
+    "cache",
+    [
+        "claimed",
+        pytest.param("forgets", marks=pytest.mark.cluster(nodes=3, volatile=True)),
+        pytest.param("none", marks=pytest.mark.cluster(nodes=3, volatile=False)),
+    ],
+)
+def test_an_old_copy_of_a_disk_is_copied_to_in_full(stand: Stand, cache: str) -> None:
     """It lacks what it had got by a bitmap that was cleared since: no bitmap knows of it any more."""
     volume = stand.create("old")
     m3 = stand.machine("m3")
@@ -31,15 +40,23 @@ def test_an_old_copy_of_a_disk_is_copied_to_in_full(stand: Stand) -> None:
         images.put_disk(m3, old)
         stand.revive(m3)
         redundant = stand.wait_until_redundant(volume)
+        assert find_array(stand, volume, "m1").recovery_total_bytes == volume.size_bytes
         checked.wait_for_writes(100)
         stall, verdict = checked.collector.stall(), checked.finish()
-    tell("old-disk", verdict, stall, redundant)
+    tell(f"old-disk-cache-{cache}", verdict, stall, redundant)
     assert stall < LOSS_STALL
     end(stand, volume, verdict)
 
 
-@pytest.mark.more
-def test_an_old_copy_of_a_disk_is_not_what_its_own_machine_reads(stand: Stand) -> None:
+@pytest.mark.parametrize(
+    "cache",
+    [
+        pytest.param("claimed", marks=pytest.mark.more),
+        pytest.param("forgets", marks=[pytest.mark.long, pytest.mark.cluster(nodes=3, volatile=True)]),
+        pytest.param("none", marks=[pytest.mark.long, pytest.mark.cluster(nodes=3, volatile=False)]),
+    ],
+)
+def test_an_old_copy_of_a_disk_is_not_what_its_own_machine_reads(stand: Stand, cache: str) -> None:
     """It was put in while nobody used the volume, and the record calls that replica in sync."""
     volume = stand.create("trap")
     m3 = stand.machine("m3")
@@ -59,7 +76,7 @@ def test_an_old_copy_of_a_disk_is_not_what_its_own_machine_reads(stand: Stand) -
         found = checked.collector.judge(dump(m3, device))
         redundant = stand.wait_until_redundant(volume)
         copied = checked.collector.judge(dump(m3, device))
-    tell("old-disk-of-consumer", after, stall, redundant)
+    tell(f"old-disk-of-consumer-cache-{cache}", after, stall, redundant)
     end(stand, volume, before, after, found, copied)
 
 
