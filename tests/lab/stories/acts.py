@@ -1,11 +1,15 @@
 """What happens in several stories."""
 
+import itertools
 from collections.abc import Sequence
 
 from hack.checker.collector import Verdict
 from hack.lab.vm import Machine
+from replication.clock import SystemClock
 from replication.model import ArrayReport, Volume
 from tests.lab.stand import Checked, Stand, dump, wait_for
+
+DOWN, UP = (0.5, 4.0, 1.0, 6.0, 2.0), (1.0, 3.0, 0.5)  # seconds that a link is, round and round
 
 
 def move(stand: Stand, volume: Volume, lost: Checked, node: str) -> Verdict:
@@ -46,6 +50,15 @@ def return_power_to(
     for machine in machines:
         stand.site.wait_for_agent(machine)
     wait_for(is_back, "the volume to be attached again")
+
+
+def flap(machine: Machine, times: int) -> None:
+    """Some outages are too short to be a loss; others are, and end in the midst of a recovery."""
+    for down, up in itertools.islice(zip(itertools.cycle(DOWN), itertools.cycle(UP), strict=False), times):
+        machine.cut()
+        SystemClock().sleep(down)
+        machine.heal()
+        SystemClock().sleep(up)
 
 
 def kill_agent(stand: Stand, name: str) -> None:

@@ -1,6 +1,5 @@
 """An expansion under writes, cut short by what fails meanwhile: a repeat ends it, and nothing is lost."""
 
-import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,26 +7,31 @@ from functools import partial
 
 import pytest
 
-from hack.checker.collector import Verdict
-from hack.lab.vm import Machine
 from replication.clock import SystemClock
-from replication.errors import Conflict, FailedPrecondition, KernelError, Unavailable
-from replication.model import MIB, Phase, ReplicaState, Volume
-from tests.lab.stand import PATIENCE, Checked, Interception, Stand, dump, wait_for
+from replication.model import Phase, ReplicaState, Volume
+from tests.lab.stand import PATIENCE, Stand, dump, wait_for
 from tests.lab.stories.acts import cut_power_of, kill_agent, make_mortal, move, return_power_to
-from tests.lab.stories.told import end, tell
+from tests.lab.stories.growing import (
+    BEFORE_ARRAY,
+    BEFORE_REPLICAS,
+    CUT_SHORT,
+    GROWN_BYTES,
+    LOSS_STALL,
+    end_grown,
+    interrupt,
+    is_grown,
+    repeat,
+    sum_end,
+    write_at_the_end,
+)
+from tests.lab.stories.told import tell
 from tests.lab.test_bad_days import answers
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3), pytest.mark.more]
-GROWN_BYTES = 192 * MIB
-LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
 IN_FLIGHT = 0.3  # seconds after the begin of a call
 UNHEARD = 15.0  # seconds: a replica that is brought back is in sync long before
-LAST_BYTES = 16 * MIB  # of the new part
-BEFORE_REPLICAS, BEFORE_ARRAY = "resize_replica", "grow_array"  # the calls that come next
 BEFORE_MARKS = "replication.kernel.md:_mark_owed"  # the array has its new size, and nothing is marked there
-CUT_SHORT = (Unavailable, FailedPrecondition, Conflict, KernelError)
 STAGES = pytest.mark.parametrize(
     "stage", [pytest.param(BEFORE_REPLICAS, marks=pytest.mark.long), BEFORE_ARRAY]
 )
@@ -295,22 +299,6 @@ def expand_and_lose(stand: Stand, loss: Loss, stage: str) -> None:
     end_grown(stand, volume, verdict)
 
 
-def interrupt(stand: Stand, volume: Volume, method: str, act: Callable[[], object]) -> bool:
-    """Expand, and have `act` done right before its first call of `method`. Whether that cut it short."""
-
-    def strike(_: str) -> None:
-        act()
-
-    interception = Interception(stand, method, strike)
-    cut_short = False
-    try:
-        interception.control().volumes.expand(volume.id, GROWN_BYTES)
-    except CUT_SHORT:  # one that dies late may have done what it was asked
-        cut_short = True
-    assert interception.happened
-    return cut_short
-
-
 def interrupt_replicas(stand: Stand, volume: Volume, act: Callable[[], object]) -> None:
     """The same, while the replicas grow: the record has the new size when all have."""
     timer = threading.Timer(IN_FLIGHT, act)
@@ -318,45 +306,3 @@ def interrupt_replicas(stand: Stand, volume: Volume, act: Callable[[], object]) 
     timer.join()
     assert cut_short
     assert stand.control.volumes.get(volume.id).size_bytes < GROWN_BYTES
-
-
-def repeat(stand: Stand, volume: Volume, checked: Checked) -> None:
-    """As an orchestrator does, and the control plane unasked, until the device has its new size."""
-
-    def grown() -> bool:
-        with contextlib.suppress(*CUT_SHORT):
-            stand.control.volumes.expand(volume.id, GROWN_BYTES)
-            return True
-        return False
-
-    wait_for(grown, f"{volume.name} to grow", PATIENCE)
-    assert is_grown(stand, volume)
-    size = checked.machine.succeed(["blockdev", "--getsize64", checked.device])
-    assert int(size) == GROWN_BYTES
-
-
-def is_grown(stand: Stand, volume: Volume) -> bool:
-    now = stand.control.volumes.get(volume.id)
-    return (now.phase, now.size_bytes, now.target_size_bytes) == (Phase.READY, GROWN_BYTES, 0)
-
-
-def write_at_the_end(checked: Checked) -> None:
-    """Where there was nothing before."""
-    where = f"of={checked.device} bs=1M seek={(GROWN_BYTES - LAST_BYTES) // MIB} count={LAST_BYTES // MIB}"
-    checked.machine.succeed(f"dd if=/dev/urandom {where} oflag=direct status=none", timeout=120)
-    checked.wait_for_writes(100)
-
-
-def sum_end(machine: Machine, device: str) -> str:
-    """Of what `write_at_the_end` wrote."""
-    where = f"if={device} bs=1M skip={(GROWN_BYTES - LAST_BYTES) // MIB} iflag=direct status=none"
-    return machine.succeed(f"dd {where} | sha256sum", timeout=120)
-
-
-def end_grown(stand: Stand, volume: Volume, *verdicts: Verdict) -> None:
-    """The record and all replicas have the new size; then as every story ends."""
-    assert is_grown(stand, volume)
-    nodes = [replica.node for replica in volume.replicas]
-    facts = [replica for node in nodes for replica in stand.control.nodes.facts(node).replicas]
-    assert [each.size_bytes for each in facts if each.volume_id == volume.id] == [GROWN_BYTES] * len(nodes)
-    end(stand, volume, *verdicts)

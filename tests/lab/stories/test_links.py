@@ -1,33 +1,24 @@
 """The link to a replica is bad rather than gone."""
 
-import itertools
-
 import pytest
 
 from replication.clock import SystemClock
 from tests.lab.stand import Stand
+from tests.lab.stories.acts import flap
 from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3), pytest.mark.more]
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
-DOWN, UP = (0.5, 4.0, 1.0, 6.0, 2.0), (1.0, 3.0, 0.5)  # seconds, round and round
 BAD_FOR = 20.0  # seconds
 
 
 @pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.long)])
 def test_a_link_that_flaps(stand: Stand, times: int) -> None:
-    """Some outages are too short to be a loss; others are, and end in the midst of a recovery."""
     volume = stand.create("flaps")
     m3 = stand.machine("m3")
     with stand.writing(volume, "m1") as checked:
         checked.collector.restart_stall_watch()
-        for down, up in itertools.islice(
-            zip(itertools.cycle(DOWN), itertools.cycle(UP), strict=False), times
-        ):
-            m3.cut()
-            SystemClock().sleep(down)
-            m3.heal()
-            SystemClock().sleep(up)
+        flap(m3, times)
         checked.wait_for_writes(100)
         stall = checked.collector.stall()
         redundant = stand.wait_until_redundant(volume)
