@@ -342,11 +342,11 @@ def in_slots(array: Array) -> list[int]:
 
 
 def choose_source(array: Array) -> int:
-    """md's choice: the lowest that is not write-mostly, else the *last* (raid1_sync_request, `wonly`)."""
+    """md's choice: the lowest that is not write-mostly, else the lowest (raid1_sync_request, `wonly`)."""
     members = in_slots(array)
     if array.source in members:
         return members[members.index(array.source)]
-    return array.node if array.node in members else members[-1]
+    return array.node if array.node in members else members[0]
 
 
 def end_resync(plant: Plant, array: Array) -> Plant | None:

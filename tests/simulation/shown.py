@@ -13,13 +13,17 @@ SHOWN_BY = {
     + "the_bitmap_is_not_forgotten_when_it_is_carried_over",
     "a resync copies what is marked from the first slot that is not write-mostly": _ARRAYS
     + "a_resync_copies_from_the_lowest_slot_what_the_bits_mark",
+    "a resync that has lost its source goes on from another, not always the one that is read": _SIMULATED
+    + "a_resync_that_has_lost_its_source_goes_on_from_the_lowest_slot",
+    "a lone member forgets that a resync is owed, and keeps its bits": _SIMULATED
+    + "a_lone_member_forgets_that_a_resync_is_owed_and_keeps_its_bits",
     "reads go to slot 0 while a resync is owed": _SIMULATED
     + "reads_come_from_the_lowest_slot_while_a_resync_is_owed",
     "a recovering member gets new writes": _SIMULATED + "a_recovering_member_gets_new_writes",
     "a recovery by bitmap copies what is marked and nothing else": _ARRAYS
     + "a_member_comes_back_with_what_the_bitmap_marks_or_with_everything",
-    "a second failure is not seen by whoever releases the first": _ARRAYS
-    + "a_second_failure_is_not_released_with_the_first",
+    "what waits for a second failure is released with the first, whoever has looked before it": _SIMULATED
+    + "what_waits_for_a_second_failure_is_released_with_the_first",
     "md's lock is kept while bits are set, until every member answers or is let go": _ARRAYS
     + "setting_bits_keeps_mds_lock_until_every_member_answers_or_is_let_go",
     "the last member is not failed": _ARRAYS + "the_last_member_is_refused_and_the_array_goes_on",
