@@ -16,7 +16,7 @@ from replication.errors import FailedPrecondition, KernelError, NotFound, StaleE
 from replication.kernel import bitmap
 from replication.kernel.md_state import ArrayState, MemberState
 from replication.model import ArrayReport, Confirmation, MemberHealth, MemberReport
-from tests.simulation import kernel
+from tests.simulation import kernel, pending
 from tests.simulation.kernel import Array, Link, Member, Plant
 
 VOLUME = "v0"
@@ -171,7 +171,13 @@ def _joint(replica: int, member: Member) -> Joint:
 
 
 def look(plant: Plant, array: Array) -> tuple[Plant, ArrayReport]:
-    """Observe every member and report them; one that does not answer is suspected from now on."""
+    """Observe every member and report them; one that does not answer is suspected from now on.
+
+    What waits for dropped members only is let go first: an agent that was to do so may have died.
+    """
+    if array.held and not array.pending.issubset(kernel.taking(array)) and _may_go(array):
+        plant = let_go(plant, array)
+        array = get_array(plant, array.node, array.epoch)
     after = array
     reports = []
     for replica, member in enumerate(array.members):
@@ -217,18 +223,31 @@ def _covers(fresh: bool) -> bool:
 
 def confirm(plant: Plant, node: int, word: Confirmation) -> tuple[Plant, ArrayReport | None]:
     """Drop, let go, look again. No report when md would have to fail its last member: that is an error."""
-    array = get_array(plant, node, word.epoch)
-    refused = False
-    if word.record_version >= array.version:
-        told = array._replace(version=word.record_version)
-        plant, refused = _obey(kernel.with_array(plant, array, told), told, word)
+    plant, refused = obey(plant, node, word)
     if refused:
         return plant, None
+    array = get_array(plant, node, word.epoch)
+    if array.looked:
+        plant = let_go(plant, array)
     return look(plant, get_array(plant, node, word.epoch))
 
 
-def _obey(plant: Plant, array: Array, word: Confirmation) -> tuple[Plant, bool]:
-    """Whether md refused: then nothing is released."""
+def obey(plant: Plant, node: int, word: Confirmation) -> tuple[Plant, bool]:
+    """Drop, and look at what has failed: `let_go` is next. Whether md refused: then nobody has looked.
+
+    Whoever obeys another word meanwhile waits until that is done.
+    """
+    array = get_array(plant, node, word.epoch)
+    if array.looked:
+        plant = let_go(plant, array)
+        array = get_array(plant, node, word.epoch)
+    if word.record_version < array.version:
+        return plant, False
+    told = array._replace(version=word.record_version)
+    return _drop(kernel.with_array(plant, array, told), told, word)
+
+
+def _drop(plant: Plant, array: Array, word: Confirmation) -> tuple[Plant, bool]:
     after = array
     for replica, member in enumerate(array.members):
         if member is None:
@@ -241,9 +260,25 @@ def _obey(plant: Plant, array: Array, word: Confirmation) -> tuple[Plant, bool]:
             after = kernel.with_member(
                 after, replica, member._replace(suspected_in=0, joined=False, attempt=0)
             )
-    if not kernel.is_blocked(after):
-        after = after._replace(pending=after.pending & set(kernel.taking(after)))
+    if _may_go(after):
+        return kernel.with_array(plant, array, after._replace(looked=True)), False
     return kernel.go_on(kernel.with_array(plant, array, after), after), False
+
+
+def _may_go(array: Array) -> bool:
+    there = [(str(i), m) for i, m in enumerate(array.members) if m is not None]
+    failed = frozenset(name for name, m in there if m.faulty or m.released)
+    dropped = frozenset(name for name, m in there if m.released)
+    return _lets_go(frozenset(name for name, _ in there), failed, dropped)
+
+
+_lets_go = asked_once(pending.lets_go)
+
+
+def let_go(plant: Plant, array: Array) -> Plant:
+    """md has one flag for all that waits, also for what has failed since somebody looked."""
+    after = array._replace(looked=False, pending=array.pending & set(kernel.taking(array)))
+    return kernel.go_on(kernel.with_array(plant, array, after), after)
 
 
 class Return(NamedTuple):
@@ -319,7 +354,7 @@ def restart(plant: Plant, array: Array) -> Plant:
         m and m._replace(joined=True, suspected_in=0, covered=False, fresh=False, attempt=0)
         for m in array.members
     )
-    return kernel.with_array(plant, array, array._replace(members=known, version=0))
+    return kernel.with_array(plant, array, array._replace(members=known, version=0, looked=False))
 
 
 def tidy(plant: Plant, array: Array) -> Plant:

@@ -77,6 +77,7 @@ class Array(NamedTuple):
     sent: bool = False  # its data has gone out, not only its bit
     pending: frozenset[int] = frozenset()  # members that have not answered it
     done_before: bool = False  # it was on all that a newer array started with: only its answer is late
+    looked: bool = False  # all that had failed was dropped: the agent is about to let go what waits
 
 
 class Site(NamedTuple):

@@ -85,6 +85,8 @@ def _delaying(world: World) -> Iterator[Move]:
     for array in world.plant.arrays:
         yield from _of_slow_agent(world, array)
     yield from _of_late_calls(world)
+    for i in range(len(world.words)):
+        yield f"confirmation {i} is obeyed, and nothing is let go yet", partial(reports.obey, world, i)
     if world.operation is None:
         for name, start in _operations():
             yield f"begin to {name}", partial(start, world)
@@ -133,6 +135,9 @@ def _of_agent(world: World, array: Array) -> Iterator[Move]:
     if any(m is not None and m.released for m in array.members):
         tidied = world._replace(plant=agent.tidy(world.plant, array))
         yield f"tidy {where}", lambda: tidied
+    if array.looked:
+        gone_on = world._replace(plant=agent.let_go(world.plant, array))
+        yield f"what waits is let go in {where}", lambda: gone_on
     yield f"look at {where}", partial(_look, world, array)
     yield f"report of {where}", partial(reports.round_trip, world, array)
     if reports.is_stale(world, array):
@@ -149,10 +154,10 @@ def _of_slow_agent(world: World, array: Array) -> Iterator[Move]:
 
 
 def _look(world: World, array: Array) -> World | None:
-    """Something is suspected that was not, and nobody has been told."""
+    """Something is suspected that was not, and nobody has been told; or what waits is let go."""
     plant, _ = agent.look(world.plant, array)
-    looked = agent.find_array(plant, array.node)
-    news = looked is not None and looked.members != array.members
+    after = agent.find_array(plant, array.node)
+    news = after is not None and (after.members, after.pending) != (array.members, array.pending)
     return world._replace(plant=plant) if news else None
 
 

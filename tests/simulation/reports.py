@@ -108,6 +108,13 @@ def hear(world: World, number: int) -> World | None:
     return world._replace(plant=plant)
 
 
+def obey(world: World, number: int) -> World | None:
+    """It reaches the agent, which has dropped and looked, and has not let go yet what waits."""
+    node, word = world.words[number]
+    plant, _ = agent.obey(world.plant, node, word)
+    return world._replace(plant=plant)
+
+
 def is_stale(world: World, array: Array) -> bool:
     try:
         insync.resync_done(world.record, array.epoch)

@@ -19,6 +19,7 @@ _OUTLIVED = (
     "recovery of r1 ends in epoch 1",
     "report of epoch 1",
 )
+_KNOWN = (*_HEALTHY, "cut b from a", "a report of epoch 1 leaves", "the report arrives", "the swap")
 _REFUSED = (*_HEALTHY, "b's disk refuses a write in epoch 1, nobody waits")
 _BEING_FENCED = ("cut a from control", "begin to detach", "go on: stop", "go on: force")
 
@@ -49,6 +50,14 @@ STORIES: dict[str, tuple[str, ...]] = {
         "bits are cleared in epoch 1",
         "b loses power",
         "report of epoch 1",
+    ),
+    "a confirmation of a loss is on its way, and another disk has refused a write": (
+        *_KNOWN,
+        "c's disk refuses a write in epoch 1",
+    ),
+    "a loss was confirmed, its agent has looked, and is about to let go what waits": (
+        *_KNOWN,
+        "confirmation 0 is obeyed, and nothing is let go yet",
     ),
     "a confirmation has outlived what it confirmed": _OUTLIVED,
     "a recovery was reported, lost again, and begun once more": (
