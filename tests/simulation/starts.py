@@ -22,6 +22,7 @@ _OUTLIVED = (
 _KNOWN = (*_HEALTHY, "cut b from a", "a report of epoch 1 leaves", "the report arrives", "the swap")
 _REFUSED = (*_HEALTHY, "b's disk refuses a write in epoch 1, nobody waits")
 _BEING_FENCED = ("cut a from control", "begin to detach", "go on: stop", "go on: force")
+_LOOKED = "a loss was confirmed, its agent has looked, and is about to let go what waits"
 
 STORIES: dict[str, tuple[str, ...]] = {
     "a new volume": (),
@@ -55,7 +56,7 @@ STORIES: dict[str, tuple[str, ...]] = {
         *_KNOWN,
         "c's disk refuses a write in epoch 1",
     ),
-    "a loss was confirmed, its agent has looked, and is about to let go what waits": (
+    _LOOKED: (
         *_KNOWN,
         "confirmation 0 is obeyed, and nothing is let go yet",
     ),
@@ -90,8 +91,13 @@ STORIES: dict[str, tuple[str, ...]] = {
 
 
 def starts(replicas: int, faults: int, delays: int, ways: Ways) -> list[tuple[str, World]]:
-    """The worlds of all stories. What breaks in a story is not counted."""
-    return [(name, start(name, replicas, faults, delays, ways)) for name in STORIES]
+    """The worlds of all stories. What breaks in a story is not counted.
+
+    What can fail between a look and a release has others that have the write with five replicas; with three
+    that is a move away, where a call may be slow.
+    """
+    names = (name for name in STORIES if name != _LOOKED or replicas > 3)
+    return [(name, start(name, replicas, faults, delays, ways)) for name in names]
 
 
 def start(name: str, replicas: int, faults: int, delays: int, ways: Ways) -> World:
