@@ -90,7 +90,7 @@ def test_an_expansion_interrupted_by_a_node_that_control_does_not_hear(stand: St
     with stand.writing(volume, "m1") as checked:
         quiet = checked.measure(lambda: None)
         checked.collector.restart_stall_watch()
-        interrupt(stand, volume, stage, machine.cut_agent)
+        assert interrupt(stand, volume, stage, machine.cut_agent)
         assert stand.control.volumes.get(volume.id).phase is Phase.EXPANDING
         checked.wait_for_writes(100)
         machine.heal_agent()
@@ -110,7 +110,7 @@ def test_an_expansion_interrupted_by_a_cut_of_the_consumers_cable(stand: Stand) 
     volume = stand.create("grows")
     m1 = stand.machine("m1")
     with stand.writing(volume, "m1") as checked:
-        interrupt(stand, volume, BEFORE_ARRAY, m1.cut)
+        assert interrupt(stand, volume, BEFORE_ARRAY, m1.cut)
         checked.assert_waiting()
         m1.heal()
         repeat(stand, volume, checked)
@@ -133,7 +133,7 @@ def test_an_expansion_interrupted_by_a_power_cut_of_all_machines(stand: Stand, d
         if during:
             interrupt_replicas(stand, volume, cut)
         else:
-            interrupt(stand, volume, BEFORE_ARRAY, cut)
+            assert interrupt(stand, volume, BEFORE_ARRAY, cut)
         return_power_to(stand, stand.cluster.machines, volume, "m1", epoch)
         wait_for(lambda: is_grown(stand, volume), "the expansion to be ended", PATIENCE)
         redundant, stall = stand.wait_until_redundant(volume), lost.collector.stall()
@@ -160,7 +160,7 @@ def test_what_is_written_to_the_new_part_before_anybody_heard_of_it_is_kept(stan
         m3.cut()
         stand.wait_for_state(volume, "m3", ReplicaState.STALE)
         stand.kill_control()
-        interrupt(stand, volume, BEFORE_ARRAY, m1.cut_agent)
+        assert interrupt(stand, volume, BEFORE_ARRAY, m1.cut_agent)
         lost.machine.wait_until_succeeds(f"test $(blockdev --getsize64 {lost.device}) = {GROWN_BYTES}")
         write_at_the_end(lost)
         written = sum_end(lost.machine, lost.device)
@@ -265,7 +265,7 @@ def test_an_expansion_interrupted_by_the_consumers_power_cut(stand: Stand) -> No
     volume = stand.create("grows")
     m1 = stand.machine("m1")
     with stand.writing(volume, "m1") as lost:
-        interrupt(stand, volume, BEFORE_ARRAY, m1.crash)
+        assert interrupt(stand, volume, BEFORE_ARRAY, m1.crash)
         before, moved_after = move(stand, volume, lost, "m2"), lost.collector.stall()
     with stand.writing(volume, "m2") as checked:
         repeat(stand, volume, checked)
