@@ -154,7 +154,7 @@ class Disk:
     size_bytes: int
     usable: bool
     why_not: str = ""
-    volume_group: str = ""  # when it is ours already
+    volume_group: str = ""  # what the one on it is called, or will be once it is ours: so it is known
 
 
 @dataclass(frozen=True, slots=True)

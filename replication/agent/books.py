@@ -1,6 +1,6 @@
 """What volume groups of ours hold, as values: what a change means for them is known before it is made."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -11,7 +11,7 @@ from replication.agent.names import (
     parse_logical_volume_name,
     parse_part_name,
 )
-from replication.errors import NotFound, NotWiped, OutOfSpace
+from replication.errors import FailedPrecondition, NotFound, NotWiped, OutOfSpace
 from replication.kernel import lvm_report
 from replication.kernel.lvm import Command
 from replication.model import VolumeGroup
@@ -105,6 +105,14 @@ class Books:
             if home == group and (is_dirty_name(name) or (home, name) in self.discarded)
         )
 
+    def require_no_replicas(self, what: str, groups: Collection[str]) -> None:
+        """FailedPrecondition while one lies on `groups`, which are `what`, or a part of one."""
+        kept = [name for home, name in self.sizes.keys() - self.discarded if home in groups]
+        wholes = {ids[0] for ids in map(parse_logical_volume_name, kept) if ids is not None}
+        left = wholes | {part.volume_id for part in map(parse_part_name, kept) if part is not None}
+        if left:
+            raise FailedPrecondition(f"{what} still holds replicas of {', '.join(sorted(left))}")
+
     def find_places(self) -> dict[tuple[str, str], Place]:
         """By volume and replica."""
         places = (parse_place(*key) for key in self.sizes if key not in self.discarded)
@@ -154,8 +162,10 @@ class Books:
         return replace(self, groups=tuple(groups))
 
     def without_group(self, name: str) -> "Books":
-        """Its logical volumes are gone already."""
-        return replace(self, groups=tuple(group for group in self.groups if group.name != name))
+        """Neither is what was on it known any more."""
+        sizes = {key: size for key, size in self.sizes.items() if key[0] != name}
+        groups = tuple(group for group in self.groups if group.name != name)
+        return Books(groups, sizes, self.discarded.intersection(sizes))
 
     def learn(
         self, groups: Iterable[lvm_report.VolumeGroup], volumes: Iterable[lvm_report.LogicalVolume]

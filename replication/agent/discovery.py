@@ -80,9 +80,16 @@ def group_name(disk: FoundDisk) -> str:
 
 
 def describe_disk(disk: FoundDisk, group: lvm_report.VolumeGroup | None) -> Disk:
-    why_not = f"in pool {pool_of(group)} already" if group else disk.why_not
-    name = group.name if group else ""
-    return Disk(disk.path, disk.serial, disk.model, disk.size_bytes, disk.usable and not group, why_not, name)
+    """`group` is what was on the disk that had this path last: another one may be there by now."""
+    usable, why_not, name = disk.usable, disk.why_not, group_name(disk)
+    if group is not None and _may_hold_a_group(disk):
+        usable, why_not, name = False, f"in pool {pool_of(group)} already", group.name
+    return Disk(disk.path, disk.serial, disk.model, disk.size_bytes, usable, why_not, name)
+
+
+def _may_hold_a_group(disk: FoundDisk) -> bool:
+    """Also one that cannot be read."""
+    return disk.signature == "LVM2_member" or not (disk.usable or disk.signature)
 
 
 def check_usable(path: str, disk: FoundDisk | None) -> None:

@@ -105,8 +105,13 @@ class Agent:
         return groups
 
     def remove_disk_pool(self, pool: str) -> None:
-        with self._wiping.paused(pool):
+        groups = [group.name for group in self._storage.list_volume_groups() if group.pool == pool]
+        with self._wiping.paused(groups):
             self._storage.remove_pool(pool)
+
+    def remove_disk(self, volume_group: str) -> None:
+        with self._wiping.paused([volume_group]):
+            self._storage.remove_disk(volume_group)
 
     def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:
         return self._replicas.ensure(spec)

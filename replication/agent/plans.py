@@ -5,8 +5,8 @@ Each plan takes the books as they are, and raises when the change cannot be made
 
 from collections.abc import Sequence
 
-from replication.agent.books import TAG, WIPED_TAG, Books, Key, Part, Plan
-from replication.agent.names import new_dirty_name
+from replication.agent.books import TAG, WIPED_TAG, Books, Key, Part, Place, Plan
+from replication.agent.names import PartName, new_dirty_name
 from replication.errors import AlreadyExists, OutOfSpace
 from replication.kernel.lvm import (
     Command,
@@ -17,7 +17,7 @@ from replication.kernel.lvm import (
     format_rename,
     round_up,
 )
-from replication.layout import split
+from replication.layout import grow, split
 
 NAMED_AT_ONCE = 4  # whoever wants a replica made waits for it
 
@@ -33,6 +33,14 @@ def plan_volume(books: Books, key: Key, size_bytes: int) -> Plan:
     if found != wanted:
         raise AlreadyExists(f"logical volume {key[0]}/{key[1]} has {found} bytes, not {wanted}")
     return (), books
+
+
+def name_parts(volume_id: str, replica_id: str, groups: Sequence[str], *, striped: bool) -> tuple[Part, ...]:
+    """Of a replica that lies on several disks, in order."""
+    return tuple(
+        Part(group, PartName(volume_id, replica_id, number, len(groups), striped))
+        for number, group in enumerate(groups, start=1)
+    )
 
 
 def plan_parts(books: Books, parts: Sequence[Part], size_bytes: int) -> Plan:
@@ -64,6 +72,22 @@ def _choose_sizes(books: Books, parts: Sequence[Part], size_bytes: int) -> tuple
     for home, size in zip(homes, later, strict=True):
         books.require_room(home, size)
     return later
+
+
+def holds(books: Books, parts: Sequence[Part], size_bytes: int) -> bool:
+    """Whether they are as large as those that are made for so much."""
+    made = split(size_bytes, [2 * size_bytes] * len(parts), striped=parts[0].name.striped)
+    return made is not None and sum(made) == sum(books.sizes[part.key] for part in parts)
+
+
+def choose_growth(books: Books, place: Place, size_bytes: int) -> dict[Key, int]:
+    """How large each of its logical volumes has to be for so much."""
+    if not place.parts:
+        extent = books.get_group(place.volume_group).extent_bytes
+        return {place.keys[0]: round_up(size_bytes, extent)}
+    sizes = [books.sizes[key] for key in place.keys]
+    grown = grow(size_bytes, sizes, striped=place.parts[0].name.striped)
+    return dict(zip(place.keys, grown, strict=True))
 
 
 def plan_names(books: Books, group: str) -> Plan:

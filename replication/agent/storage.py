@@ -30,8 +30,17 @@ from replication.agent.books import (
     pool_of,
 )
 from replication.agent.discovery import Discovery, check_usable, describe_disk, group_name
-from replication.agent.names import PartName, logical_volume_name, whole_name
-from replication.agent.plans import plan_cut, plan_doubt, plan_names, plan_parts, plan_volume
+from replication.agent.names import logical_volume_name, whole_name
+from replication.agent.plans import (
+    choose_growth,
+    holds,
+    name_parts,
+    plan_cut,
+    plan_doubt,
+    plan_names,
+    plan_parts,
+    plan_volume,
+)
 from replication.agent.together import Together
 from replication.clock import Clock
 from replication.errors import (
@@ -42,11 +51,10 @@ from replication.errors import (
     NotFound,
     TrilithError,
 )
-from replication.kernel.lvm import Command, Lvm, round_up
+from replication.kernel.lvm import Command, Lvm
 from replication.kernel.run import Runner
 from replication.kernel.sysfs import Tree
 from replication.kernel.wholes import Wholes
-from replication.layout import grow, split
 from replication.model import Disk, VolumeGroup
 
 __all__ = ["Dirty", "Part", "Place", "Storage"]
@@ -88,7 +96,7 @@ class Storage:
     def _read(self, devices: tuple[str, ...]) -> None:
         """From LVM, of `devices` those that carry our tag.
 
-        A group that LVM does not show stays known: its disk errs. Only `remove_pool` takes one away.
+        A group that LVM does not show stays known: its disk errs. Only `_remove_group` takes one away.
         """
         everything = self._make_lvm(devices).list_volume_groups() if devices else ()
         shown = tuple(group for group in everything if TAG in group.tags)
@@ -184,28 +192,36 @@ class Storage:
         for path in fresh:
             lvm.ensure_volume_group(group_name(found[path]), path, frozenset({TAG, POOL_TAG + pool}))
         if fresh:
-            self._read((*known, *fresh))
             self._discovery.forget()
+            self._read((*known, *fresh))
 
     def remove_pool(self, pool: str) -> None:
         with self._lock:
-            ours = [group for group in self._books.groups if pool_of(group) == pool]
-            names = {group.name for group in ours}
-            left = [place for place in self._places.values() if place.volume_group in names]
-            if left:
-                volumes = ", ".join(sorted({place.volume_id for place in left}))
-                raise FailedPrecondition(f"pool {pool} still holds replicas of {volumes}")
-            for group in ours:
-                if self._lvm.find_volume_group(group.name):  # else an attempt that seemed to fail did it
-                    self._remove_group(group.name)
-                self._write(partial(Books.without_group, name=group.name))
-            self._discovery.forget()
+            names = [group.name for group in self._books.groups if pool_of(group) == pool]
+            self._books.require_no_replicas(f"pool {pool}", names)
+            for name in names:
+                self._remove_group(name)
+
+    def remove_disk(self, group: str) -> None:
+        """It has no signature afterwards; of one that is away nothing is known any more."""
+        with self._lock:
+            found = self._lvm.find_volume_group(group)
+            if found is not None:
+                self._books.require_no_replicas(f"disk {found.disks[0]}", [group])
+            self._remove_group(group)
 
     def _remove_group(self, group: str) -> None:
-        for name in self._books.list_old(group):
-            self.cut(group, name, 0)
-        with self._changing(group):
-            self._lvm.remove_volume_group(group)
+        """Where LVM does not show it, an attempt that seemed to fail did it, or its disk is away."""
+        if self._lvm.find_volume_group(group):
+            for name in self._books.list_old(group):
+                self.cut(group, name, 0)
+            with self._changing(group):
+                self._lvm.remove_volume_group(group)
+        for disk in self._discovery.look():
+            if group_name(disk) == group and disk.signature == "LVM2_member":
+                self._make_lvm((disk.path,)).remove_label(disk.path)
+        self._write(partial(Books.without_group, name=group))
+        self._discovery.forget()
 
     def find_place(self, volume_id: str, replica_id: str) -> Place | None:
         return self._places.get((volume_id, replica_id))
@@ -226,15 +242,12 @@ class Storage:
         self, volume_id: str, replica_id: str, groups: tuple[str, ...], size_bytes: int, *, striped: bool
     ) -> Place:
         """As `ensure_volume`, of a part in each of `groups`."""
-        parts = tuple(
-            Part(group, PartName(volume_id, replica_id, number, len(groups), striped))
-            for number, group in enumerate(groups, start=1)
-        )
+        parts = name_parts(volume_id, replica_id, groups, striped=striped)
         with self._lock:
             found = self._books.find_parts().get((volume_id, replica_id), ())
             if not found:
                 self._make_parts(parts, size_bytes)
-            elif found != parts or not self._holds(parts, size_bytes):
+            elif found != parts or not holds(self._books, parts, size_bytes):
                 named = ", ".join(f"{part.volume_group}/{part.name}" for part in found)
                 raise AlreadyExists(
                     f"of replica {replica_id} of {volume_id} there is {named}, not what is asked"
@@ -252,11 +265,6 @@ class Storage:
             self._lvm.change(commands)
         self._write(lambda now: books.discard(now.discarded - before.discarded))
 
-    def _holds(self, parts: tuple[Part, ...], size_bytes: int) -> bool:
-        """Whether they are as large as those that are made for so much."""
-        made = split(size_bytes, [2 * size_bytes] * len(parts), striped=parts[0].name.striped)
-        return made is not None and sum(made) == sum(self._books.sizes[part.key] for part in parts)
-
     def list_remains(self) -> tuple[Part, ...]:
         """Parts of replicas that are not whole, or are not put together."""
         found = self._books.find_parts()
@@ -269,7 +277,7 @@ class Storage:
     def extend_volume(self, place: Place, size_bytes: int) -> None:
         """By zeroes. NotWiped when these have to be written first."""
         with self._lock:
-            wanted = self._choose_growth(place, size_bytes)
+            wanted = choose_growth(self._books, place, size_bytes)
             for (group, name), size in wanted.items():
                 grown = size - self._books.sizes.get((group, name), 0)
                 self._books.require_room(self._books.get_group(group), grown)
@@ -277,14 +285,6 @@ class Storage:
                 self._extend(key, size)
             if place.parts:
                 self._join(place.parts)
-
-    def _choose_growth(self, place: Place, size_bytes: int) -> dict[Key, int]:
-        if not place.parts:
-            extent = self._books.get_group(place.volume_group).extent_bytes
-            return {place.keys[0]: round_up(size_bytes, extent)}
-        sizes = [self._books.sizes[key] for key in place.keys]
-        grown = grow(size_bytes, sizes, striped=place.parts[0].name.striped)
-        return dict(zip(place.keys, grown, strict=True))
 
     def _extend(self, key: Key, size_bytes: int) -> None:
         group, name = key

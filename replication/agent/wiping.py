@@ -7,7 +7,7 @@ uses the disk, and hurries while somebody waits for room.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -208,11 +208,10 @@ class Wiping:
                 wiper.stop()
 
     @contextmanager
-    def paused(self, pool: str) -> Iterator[None]:
-        """No dirty volume of the pool is open inside; its groups may go. TimedOut when a disk hangs."""
-        names = [group.name for group in self._storage.list_volume_groups() if group.pool == pool]
+    def paused(self, groups: Collection[str]) -> Iterator[None]:
+        """No dirty volume of these is open inside; they may go. TimedOut when a disk hangs."""
         with self._lock:
-            wipers = [self._wipers[name] for name in names if name in self._wipers]
+            wipers = [self._wipers[group] for group in groups if group in self._wipers]
         with ExitStack() as stack:
             for wiper in wipers:
                 stack.enter_context(wiper.between_steps())

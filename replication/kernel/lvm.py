@@ -21,9 +21,11 @@ from replication.errors import (
 )
 from replication.kernel.lvm_report import (
     LOGICAL_VOLUME_FIELDS,
+    PHYSICAL_VOLUME_FIELDS,
     VOLUME_GROUP_FIELDS,
     LogicalVolume,
     VolumeGroup,
+    parse_labelled_disks,
     parse_logical_volumes,
     parse_volume_groups,
 )
@@ -163,6 +165,11 @@ class Lvm:
             raise FailedPrecondition(f"volume group {name} still has {found.logical_volumes} logical volumes")
         self._lvm("vgremove", name)
         self._lvm("pvremove", *found.disks)
+
+    def remove_label(self, disk: str) -> None:
+        """What is left on it of a removal that ended halfway. Nothing to do while it is in a volume group."""
+        if disk in parse_labelled_disks(self._report("pvs", PHYSICAL_VOLUME_FIELDS)):
+            self._lvm("pvremove", disk)
 
     def add_tag(self, group: str, tag: str) -> None:
         """Repeatable."""

@@ -15,6 +15,7 @@ VOLUME_GROUP_FIELDS = (
     "lv_count",
     "pv_name",
 )
+PHYSICAL_VOLUME_FIELDS = ("pv_name", "vg_name")
 LOGICAL_VOLUME_FIELDS = (
     "vg_name",
     "lv_name",
@@ -91,6 +92,11 @@ def parse_logical_volumes(text: str) -> tuple[LogicalVolume, ...]:
         )
         for row in _rows(text, "lv")
     )
+
+
+def parse_labelled_disks(text: str) -> tuple[str, ...]:
+    """Physical volumes that are in no volume group."""
+    return tuple(row["pv_name"] for row in _rows(text, "pv") if not row["vg_name"])
 
 
 def parse_tags(text: str) -> frozenset[str]:

@@ -21,6 +21,7 @@ TIMEOUTS: Mapping[str, float] = MappingProxyType(
         "Describe": 5,
         "EnsureDiskPool": 60,
         "RemoveDiskPool": 60,
+        "RemoveDisk": 60,
         "EnsureReplica": 120,  # old bytes may have to be wiped
         "RemoveReplica": 60,
         "ResizeReplica": 120,
@@ -91,6 +92,9 @@ class NodeClient:
 
     def remove_disk_pool(self, pool: str) -> None:
         self._call("RemoveDiskPool", pb.RemoveDiskPoolRequest(pool=pool))
+
+    def remove_disk(self, volume_group: str) -> None:
+        self._call("RemoveDisk", pb.RemoveDiskRequest(volume_group=volume_group))
 
     def ensure_replica(self, spec: model.ReplicaSpec) -> model.ReplicaFacts:
         return from_message(self._call("EnsureReplica", to_message(spec, pb.ReplicaSpec)), model.ReplicaFacts)

@@ -58,6 +58,12 @@ class NodeApi(Protocol):
     def remove_disk_pool(self, pool: str) -> None:
         """FailedPrecondition while replicas are left in it."""
 
+    def remove_disk(self, volume_group: str) -> None:
+        """The disk is of no pool, and has no signature; of one that is away nothing is known any more.
+
+        FailedPrecondition while replicas are left on it, also parts of some.
+        """
+
     def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:
         """A logical volume of zeroes with a header. OutOfSpace when it does not fit.
 

@@ -54,6 +54,12 @@ class NodeService(NodeServicer):
         self._api.remove_disk_pool(request.pool)
         return pb.RemoveDiskPoolResponse()
 
+    def RemoveDisk(
+        self, request: pb.RemoveDiskRequest, context: grpc.ServicerContext
+    ) -> pb.RemoveDiskResponse:
+        self._api.remove_disk(request.volume_group)
+        return pb.RemoveDiskResponse()
+
     def EnsureReplica(self, request: pb.ReplicaSpec, context: grpc.ServicerContext) -> pb.ReplicaFacts:
         return to_message(self._api.ensure_replica(from_message(request, ReplicaSpec)), pb.ReplicaFacts)
 

@@ -88,6 +88,9 @@ class Pretender:
     def remove_disk_pool(self, pool: str) -> None:
         self._note("remove_disk_pool", pool)
 
+    def remove_disk(self, volume_group: str) -> None:
+        self._note("remove_disk", volume_group)
+
     def ensure_replica(self, spec: model.ReplicaSpec) -> model.ReplicaFacts:
         self._note("ensure_replica", spec)
         return REPLICA

@@ -38,6 +38,7 @@ CALLS: list[tuple[tuple[Any, ...], object]] = [
     (("describe", "v0"), FACTS),
     (("ensure_disk_pool", "fast", ("/dev/sda", "/dev/sdb")), (GROUP,)),
     (("remove_disk_pool", "fast"), None),
+    (("remove_disk", "tri-1"), None),
     (("ensure_replica", model.ReplicaSpec("v1", "r0", "tri-1", model.GIB, 64 * 1024)), REPLICA),
     (("remove_replica", "v1", "r0", None), None),
     (("remove_replica", "v1", "r0", 0), None),

@@ -28,6 +28,7 @@ class FakeDisks:
     name: str
     disk_bytes: int = 100 * GIB
     more_disks: tuple[str, ...] = ()  # device paths; each as large as the first
+    exchanged: tuple[str, ...] = ()  # those of them where another disk is by now
     reserved_bytes: int = 0  # still to be wiped: for nobody to have, until a test says that it is
     silent: bool = False
     ended: bool = False  # its agent has ended; its kernel goes on
@@ -58,6 +59,13 @@ class FakeDisks:
         if any(not groups.isdisjoint(facts.groups) for facts in self.replicas.values()):
             raise FailedPrecondition(f"pool {pool} on {self.name} holds replicas")
         self.pools.pop(pool, None)
+
+    def remove_disk(self, volume_group: str) -> None:
+        self._called("remove_disk")
+        if any(volume_group in facts.groups for facts in self.replicas.values()):
+            raise FailedPrecondition(f"{volume_group} on {self.name} holds replicas")
+        for pool, paths in self.pools.items():
+            self.pools[pool] = tuple(path for path in paths if self._group_name(path) != volume_group)
 
     def examine_storage(self) -> tuple[Ailment, ...]:
         self._called("examine_storage")
@@ -135,14 +143,16 @@ class FakeDisks:
         return next((pool for pool, paths in self.pools.items() if path in paths), "")
 
     def _group_name(self, path: str) -> str:
-        return f"vg-{self.name}" if path == self._path else f"vg-{self.name}-{path.rpartition('/')[2]}"
+        if path == self._path:
+            return f"vg-{self.name}"
+        return f"vg-{self.name}-{path.rpartition('/')[2]}{'-new' if path in self.exchanged else ''}"
 
     def _disks(self) -> tuple[Disk, ...]:
         return tuple(self._disk(path) for path in self._paths)
 
     def _disk(self, path: str) -> Disk:
         owner, serial = self._owner(path), f"serial-{self.name}"
-        group, why = (self._group_name(path), "belongs to a pool") if owner else ("", "")
+        group, why = self._group_name(path), "belongs to a pool" if owner else ""
         return Disk(path, serial, "fake", self.disk_bytes, not owner, why, group)
 
     def _groups(self) -> tuple[VolumeGroup, ...]:

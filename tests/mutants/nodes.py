@@ -197,6 +197,12 @@ NODES = (
         (f"{AGENT}/test_storage.py",),
     ),
     Mutant(
+        "a disk is given back with replicas on it",
+        "replication.agent.books:Books.require_no_replicas",
+        mistakes.returns(None),
+        (f"{AGENT}/test_disk_removal.py",),
+    ),
+    Mutant(
         "a replica is put together though a part is missing",
         "replication.agent.books:is_whole",
         mistakes.returns(True),

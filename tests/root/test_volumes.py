@@ -8,6 +8,7 @@ import pytest
 from replication.errors import AlreadyExists, CommandFailed, FailedPrecondition, OutOfSpace
 from replication.kernel import blockdev, direct, header
 from replication.kernel.disks import read_disks
+from replication.kernel.filesystem import find_signature
 from replication.kernel.lvm import Lvm
 from replication.kernel.run import run
 from replication.kernel.sysfs import Tree
@@ -74,6 +75,29 @@ def test_a_logical_volume_from_its_beginning_to_its_end(tree: Tree, lvm: Lvm, pa
     for _ in range(2):
         lvm.remove_logical_volume("test0", NAME)
     assert lvm.find_logical_volume("test0", NAME) is None
+
+
+@pytest.fixture
+def spare(tmp_path: Path) -> Iterator[str]:
+    """A disk that nobody has."""
+    run(("modprobe", "loop"), timeout=20)
+    with (tmp_path / "disk").open("wb") as file:
+        file.truncate(100 * MIB)
+    made = run(("losetup", "--find", "--show", str(tmp_path / "disk")), timeout=20).strip()
+    yield made
+    run(("losetup", "--detach", made), timeout=20)
+
+
+def test_a_removal_that_ended_halfway_is_ended_and_a_group_is_left_alone(spare: str) -> None:
+    lvm = Lvm(run, (spare,))
+    lvm.ensure_volume_group("spare", spare, TAGS)
+    lvm.remove_label(spare)
+    assert lvm.get_volume_group("spare").disks == (spare,)
+    lvm._lvm("vgremove", "spare")
+    assert str(find_signature(run, spare)) == "LVM2_member"
+    for _ in range(2):
+        lvm.remove_label(spare)
+        assert find_signature(run, spare) is None
 
 
 @pytest.mark.usefixtures("path")

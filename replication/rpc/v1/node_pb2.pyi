@@ -434,6 +434,16 @@ class RemoveDiskPoolResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class RemoveDiskRequest(_message.Message):
+    __slots__ = ("volume_group",)
+    VOLUME_GROUP_FIELD_NUMBER: _ClassVar[int]
+    volume_group: str
+    def __init__(self, volume_group: _Optional[str] = ...) -> None: ...
+
+class RemoveDiskResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class RemoveReplicaRequest(_message.Message):
     __slots__ = ("volume_id", "replica_id", "known_version")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]

@@ -49,6 +49,11 @@ class NodeStub:
                 request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskPoolRequest.SerializeToString,
                 response_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskPoolResponse.FromString,
                 _registered_method=True)
+        self.RemoveDisk = channel.unary_unary(
+                '/trilith.node.v1.Node/RemoveDisk',
+                request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskRequest.SerializeToString,
+                response_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskResponse.FromString,
+                _registered_method=True)
         self.EnsureReplica = channel.unary_unary(
                 '/trilith.node.v1.Node/EnsureReplica',
                 request_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.ReplicaSpec.SerializeToString,
@@ -197,6 +202,12 @@ class NodeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveDiskPool(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveDisk(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -375,6 +386,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.RemoveDiskPool,
                     request_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskPoolRequest.FromString,
                     response_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskPoolResponse.SerializeToString,
+            ),
+            'RemoveDisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveDisk,
+                    request_deserializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskRequest.FromString,
+                    response_serializer=replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskResponse.SerializeToString,
             ),
             'EnsureReplica': grpc.unary_unary_rpc_method_handler(
                     servicer.EnsureReplica,
@@ -588,6 +604,33 @@ class Node:
             '/trilith.node.v1.Node/RemoveDiskPool',
             replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskPoolRequest.SerializeToString,
             replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskPoolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveDisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trilith.node.v1.Node/RemoveDisk',
+            replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskRequest.SerializeToString,
+            replication_dot_rpc_dot_v1_dot_node__pb2.RemoveDiskResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,7 +59,7 @@ class Node(FakeTree):
         assert argv[0] == "blkid"
         self.probes += 1
         self.probing()
-        if any(group.disk == argv[-1] for group in self.lvm.groups.values()):
+        if argv[-1] in self.lvm.labels:
             return "TYPE=LVM2_member\nUSAGE=raid\n"
         raise CommandFailed(argv, 2, "")
 

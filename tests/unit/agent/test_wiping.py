@@ -246,7 +246,7 @@ def test_threads_wipe_what_comes_and_a_pool_can_go_and_come_back(
         wait_until(lambda: room(storage)[1] == 0, "all is wiped", timeout=20, clock=SystemClock())
         assert room(storage) == (group.size_bytes, 0)
         storage.discard_volume(make())
-        with wiping.paused("fast"):
+        with wiping.paused([group.name]):
             storage.remove_pool("fast")
         surface.zeroes.clear()
         storage.ensure_pool("fast", (DISK,))

@@ -41,6 +41,7 @@ class FakeLvm:
     def __init__(self, disks: dict[str, int]) -> None:
         self.disks = disks
         self.groups: dict[str, _Group] = {}
+        self.labels: set[str] = set()  # disks that are physical volumes, in a group or in none
         self.foreign: set[str] = set()  # disks with a signature
         self.open: set[str] = set()
         self.calls: list[tuple[str, ...]] = []
@@ -98,6 +99,7 @@ class FakeLvm:
             raise self._fail(f"  No device found for {disk}.")
         if disk in self.foreign:
             raise self._fail("  Aborted wiping of ext4.")
+        self.labels.add(disk)
         self.groups[name] = _Group(disk, self.disks[disk] // _EXTENT * _EXTENT - _EXTENT, options[3::2])
         return ""
 
@@ -109,6 +111,9 @@ class FakeLvm:
 
     def _pvremove(self, words: list[str]) -> str:
         assert words[0] in self._visible
+        if any(group.disk == words[0] for group in self.groups.values()):
+            raise self._fail(f"  PV {words[0]} is used by a VG.")
+        self.labels.remove(words[0])
         return ""
 
     def _lvcreate(self, words: list[str]) -> str:
@@ -177,6 +182,12 @@ class FakeLvm:
             for name, group in self.groups.items() if group.disk in self._visible
         ]  # fmt: skip
         return json.dumps({"report": [{"vg": rows}]})
+
+    def _pvs(self, _: list[str]) -> str:
+        owners = {group.disk: name for name, group in self.groups.items()}
+        seen = sorted(self.labels & self._visible)
+        rows = [{"pv_name": disk, "vg_name": owners.get(disk, "")} for disk in seen]
+        return json.dumps({"report": [{"pv": rows}]})
 
     def _lvs(self, _: list[str]) -> str:
         rows = [
