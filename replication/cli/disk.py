@@ -1,5 +1,6 @@
 """`trilith disk`: what the nodes have."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import click
@@ -10,6 +11,7 @@ from replication.cli.output import print_json, print_table
 from replication.cli.pool import sum_room
 from replication.cli.session import Session, pass_session, warn_of_silence
 from replication.cli.sizes import format_size
+from replication.control.cordons import Cordon, disk_name
 from replication.errors import Unavailable
 from replication.model import Disk, NodeFacts, VolumeGroup
 
@@ -21,6 +23,7 @@ class NodeDisk:
     node: str
     disk: Disk
     group: VolumeGroup | None
+    cordon: str = ""  # cordoned, or draining
 
     @property
     def pool(self) -> str:
@@ -44,12 +47,13 @@ def list_disks(session: Session, only: str | None) -> None:
     if only and asked[0].facts is None:
         raise Unavailable(f"node {only}: {asked[0].problem}")
     warn_of_silence(asked)
-    disks = [disk for answer in asked if answer.facts for disk in find_disks(answer.facts)]
+    cordons = session.control.store.list_cordons()
+    disks = [disk for answer in asked if answer.facts for disk in find_disks(answer.facts, cordons)]
     if session.as_json:
         print_json([_to_plain(each) for each in disks])
     else:
         known = ("NODE", "DISK", "SERIAL", "MODEL", "SIZE")
-        headings = (*known, "POOL", "RESERVED", "FREE", "USABLE", "WHY NOT")
+        headings = (*known, "POOL", "RESERVED", "FREE", "CORDON", "USABLE", "WHY NOT")
         print_table(headings, map(_to_row, disks))
 
 
@@ -78,7 +82,7 @@ def drain(session: Session, node: str, path: str, timeout: float, *, no_wait: bo
 @click.argument("path")
 @pass_session
 def uncordon(session: Session, node: str, path: str) -> None:
-    """Let the disk PATH of NODE get replicas again after a drain."""
+    """Let the disk PATH of NODE get replicas again after a drain, or a pool take it after `remove`."""
     session.control.emptying.uncordon_disk(node, path)
     if session.as_json:
         print_json({"uncordoned": path, "node": node})
@@ -86,16 +90,43 @@ def uncordon(session: Session, node: str, path: str) -> None:
         click.echo(f"disk {path} of node {node} uncordoned")
 
 
-def find_disks(facts: NodeFacts) -> list[NodeDisk]:
+@command.command()
+@click.argument("node")
+@click.argument("path")
+@pass_session
+def remove(session: Session, node: str, path: str) -> None:
+    """Take the disk PATH of NODE out of its pool; drain it first.
+
+    No pool takes it again until it is uncordoned. Of one that the node has not any more nothing is
+    kept: whatever gets its path is a disk like any other.
+    """
+    cordon = session.control.emptying.remove_disk(node, path)
+    if session.as_json:
+        print_json({"removed": path, "node": node, "cordon": "cordoned" if cordon else ""})
+    elif cordon:
+        click.echo(f"disk {path} of node {node} is in no pool; uncordon it to let one take it again")
+    else:
+        click.echo(f"no pool has disk {path} of node {node}, and nothing is kept of it")
+
+
+def find_disks(facts: NodeFacts, cordons: Iterable[Cordon]) -> list[NodeDisk]:
     groups = {group.name: group for group in facts.volume_groups}
-    return [NodeDisk(facts.node, disk, groups.get(disk.volume_group)) for disk in facts.disks]
+    draining = {cordon.name: cordon.draining for cordon in cordons}
+
+    def find(disk: Disk) -> NodeDisk:
+        group, name = groups.get(disk.volume_group), disk_name(facts.node, disk.volume_group)
+        word = "draining" if group and draining.get(name) else "cordoned"
+        return NodeDisk(facts.node, disk, group, word if name in draining else "")
+
+    return [find(disk) for disk in facts.disks]
 
 
 def _to_row(each: NodeDisk) -> tuple[str, ...]:
     disk = each.disk
     size, usable = format_size(disk.size_bytes), "yes" if disk.usable else "no"
     room = sum_room([each.group]).texts[2:] if each.group else ("", "")
-    return (each.node, disk.path, disk.serial, disk.model, size, each.pool, *room, usable, disk.why_not)
+    kept = (each.pool, *room, each.cordon)
+    return (each.node, disk.path, disk.serial, disk.model, size, *kept, usable, disk.why_not)
 
 
 def _to_plain(each: NodeDisk) -> dict[str, object]:
@@ -108,8 +139,9 @@ def _to_plain(each: NodeDisk) -> dict[str, object]:
         "size_bytes": disk.size_bytes,
         "usable": disk.usable,
         "why_not": disk.why_not,
-        "volume_group": disk.volume_group,
+        "volume_group": each.group.name if each.group else "",
         "pool": each.pool,
+        "cordon": each.cordon,
         "free_bytes": each.group.free_bytes if each.group else 0,
         "reserved_bytes": each.group.reserved_bytes if each.group else 0,
     }

@@ -13,14 +13,54 @@ class Cordon:
     name: str  # NODE, or NODE/VOLUME_GROUP
     draining: bool = False  # what is there moves away
     follows: str = ""  # whose word it is, and who lifts it; empty: an administrator's
+    disk: str = ""  # the path that the disk had
 
     def covers(self, node: str, volume_group: str) -> bool:
         return self.name in {node, disk_name(node, volume_group)}
 
 
+WHY_SHUT = "it is cordoned: `trilith disk uncordon` lets a pool take it"
+
+
 def disk_name(node: str, volume_group: str) -> str:
     """What a cordon around this disk is called."""
     return f"{node}/{volume_group}"
+
+
+def shut_disks(facts: NodeFacts, cordons: Iterable[Cordon]) -> NodeFacts:
+    """As if disks that are cordoned themselves, and in no pool, could not be used."""
+    names = {cordon.name for cordon in cordons}
+    disks = (
+        replace(disk, usable=False, why_not=WHY_SHUT)
+        if disk.usable and disk_name(facts.node, disk.volume_group) in names
+        else disk
+        for disk in facts.disks
+    )
+    return replace(facts, disks=tuple(disks))
+
+
+def find_pooled(facts: NodeFacts, path: str) -> str | None:
+    """What a cordon is called around the disk that a pool has by this path."""
+    groups = (group.name for group in facts.volume_groups if group.disk == path)
+    return next((disk_name(facts.node, name) for name in groups), None)
+
+
+def is_there(facts: NodeFacts, name: str) -> bool:
+    """Whether the node has the disk that the cordon of this name is around, in a pool or in none."""
+    return any(disk_name(facts.node, disk.volume_group) == name for disk in facts.disks)
+
+
+def find_cordon(facts: NodeFacts, path: str, cordons: Collection[Cordon]) -> Cordon | None:
+    """Around the disk at this path; else around one that had it, and is not in the node any more."""
+    names = {disk_name(facts.node, disk.volume_group) for disk in facts.disks if disk.path == path}
+    here = [c for c in cordons if c.name in names or c.name == find_pooled(facts, path)]
+    gone = [c for c in cordons if c.disk == path and is_of(facts.node, c) and not is_there(facts, c.name)]
+    return next(iter(here + gone), None)
+
+
+def is_of(node: str, cordon: Cordon) -> bool:
+    """Whether it is around the node, or around a disk of it."""
+    return node in {cordon.name, cordon.name.rpartition("/")[0]}
 
 
 def list_open(

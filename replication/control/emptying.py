@@ -1,7 +1,14 @@
 """Nodes and disks on their way out: cordoned, drained, removed; what moves is moved by the reconciler."""
 
 from replication.control import insync
-from replication.control.cordons import Cordon, disk_name, list_inside
+from replication.control.cordons import (
+    Cordon,
+    find_cordon,
+    find_pooled,
+    is_of,
+    is_there,
+    list_inside,
+)
 from replication.control.events import Events
 from replication.control.nodes import Nodes
 from replication.control.pools import Pools
@@ -34,7 +41,10 @@ class Emptying:
 
     def drain_disk(self, node: str, path: str) -> Cordon:
         """As `cordon` with draining, for one disk. NotFound unless a pool has it."""
-        return self._put(Cordon(self._name_disk(node, path), draining=True), node)
+        name = find_pooled(self._nodes.facts(node), path)
+        if name is None:
+            raise NotFound(f"disk {path} of node {node}: no pool has it")
+        return self._put(Cordon(name, draining=True, disk=path), node)
 
     def uncordon(self, node: str) -> None:
         """What has not moved yet stays."""
@@ -42,7 +52,13 @@ class Emptying:
         self._lift(node, node)
 
     def uncordon_disk(self, node: str, path: str) -> None:
-        self._lift(self._name_disk(node, path), node)
+        """Also one that no pool has: then one may take it."""
+        facts = self._nodes.facts(node)
+        cordon = find_cordon(facts, path, self._store.list_cordons())
+        if cordon is not None:
+            self._lift(cordon.name, node)
+        elif path not in {disk.path for disk in facts.disks} and find_pooled(facts, path) is None:
+            raise NotFound(f"node {node} has no disk {path}, and none that had this path is cordoned")
 
     def list_left(self, cordon: Cordon) -> tuple[tuple[Volume, Replica], ...]:
         """What has not moved yet."""
@@ -51,6 +67,28 @@ class Emptying:
     def list_used(self, node: str) -> tuple[Volume, ...]:
         """Volumes that somebody uses there: no drain moves these."""
         return tuple(v for v in self._volumes.list() if v.consumer == node and not v.upkeep)
+
+    def remove_disk(self, node: str, path: str) -> Cordon | None:
+        """Out of its pool, and emptied. FailedPrecondition names what is still there.
+
+        The cordon that keeps pools from taking it again; None where nothing is kept of it: no pool has it,
+        or the node has not, any more.
+        """
+        facts = self._nodes.facts(node)
+        kept = find_cordon(facts, path, self._store.list_cordons())
+        name = find_pooled(facts, path) or (kept.name if kept else None)
+        if name is None:
+            return None
+        cordon = Cordon(name, draining=True, disk=path)
+        self._require_empty_disk(cordon, node)
+        self._put(cordon, node)
+        self._require_empty_disk(cordon, node)  # what was placed there meanwhile
+        self._nodes.to(node).remove_disk(name.removeprefix(f"{node}/"))
+        self._events.write(node, "removed", f"disk {path} is in no pool any more ({name})")
+        if is_there(facts, name):
+            return cordon
+        self._lift(name, node)
+        return None
 
     def remove(self, node: str, *, lost: bool = False) -> None:
         """Out of its pools, then out of the cluster. FailedPrecondition names what is still there.
@@ -65,7 +103,9 @@ class Emptying:
         self.cordon(node)
         self._pools.leave(node, lost=lost)
         self._store.remove_node(node)
-        self._store.remove_cordon(node)
+        for cordon in self._store.list_cordons():
+            if is_of(node, cordon):
+                self._store.remove_cordon(cordon.name)
         self._events.write(node, "removed", f"node {node} has left the cluster{' for good' if lost else ''}")
 
     def _forsake(self, node: str) -> None:
@@ -90,12 +130,11 @@ class Emptying:
             pools = [f"pool {pool.name}" for pool in self._pools.list() if node in pool.nodes]
             raise FailedPrecondition(f"node {node} is used by {', '.join(pools + users)}: drain it first")
 
-    def _name_disk(self, node: str, path: str) -> str:
-        groups = self._nodes.facts(node).volume_groups
-        found = next((group for group in groups if group.disk == path), None)
-        if found is None:
-            raise NotFound(f"disk {path} of node {node}: no pool has it")
-        return disk_name(node, found.name)
+    def _require_empty_disk(self, cordon: Cordon, node: str) -> None:
+        left = [f"{replica.id} of volume {volume.name}" for volume, replica in self.list_left(cordon)]
+        if left:
+            todo = f"drain it first: `trilith disk drain {node} {cordon.disk}`"
+            raise FailedPrecondition(f"disk {cordon.disk} of node {node} holds {', '.join(left)}: {todo}")
 
     def _put(self, cordon: Cordon, node: str) -> Cordon:
         if cordon not in self._store.list_cordons():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
+from replication.control.cordons import WHY_SHUT, shut_disks
 from replication.control.events import Events
 from replication.control.executor import PATIENT_SECONDS, Executor
 from replication.control.nodes import Nodes
@@ -137,7 +138,8 @@ class Pools:
         answers = self._executor.describe(pool.nodes)
         for error in errors_of(answers).values():
             raise error
-        facts = [found for found in answers.values() if isinstance(found, NodeFacts)]
+        cordons = self._store.list_cordons()
+        facts = [shut_disks(f, cordons) for f in answers.values() if isinstance(f, NodeFacts)]
         return {found.node: _disks_of(pool, found) for found in facts}
 
     def _undo(self, name: str) -> bool:
@@ -163,9 +165,11 @@ class Pools:
 def _disks_of(pool: Pool, facts: NodeFacts) -> tuple[str, ...]:
     by_hand = tuple(path for node, path in pool.disks if node == facts.node)
     ours = {group.disk for group in facts.volume_groups if group.pool == pool.name}
-    disks = by_hand or tuple(disk.path for disk in facts.disks if disk.usable or disk.path in ours)
+    why_not = {disk.path: disk.why_not for disk in facts.disks}
+    wanted = by_hand or tuple(disk.path for disk in facts.disks if disk.usable or disk.path in ours)
+    disks = tuple(path for path in wanted if why_not.get(path) != WHY_SHUT)
     if not disks:
-        seen = "; ".join(f"{disk.path}: {disk.why_not}" for disk in facts.disks) or "it has none"
+        seen = "; ".join(f"{path}: {why}" for path, why in why_not.items()) or "it has none"
         raise FailedPrecondition(f"node {facts.node} has no usable disk for pool {pool.name}: {seen}")
     return disks
 

@@ -155,6 +155,16 @@ def test_an_earlier_agent_says_that_it_does_not_know_a_call(open_site: Callable[
     assert "its agent is older: upgrade it" in diagnosis.silent[0][1]
 
 
+def test_an_earlier_agent_keeps_a_disk_that_it_cannot_take_out_alone(open_site: Callable[..., Site]) -> None:
+    """It knows how to give all disks of a pool back; it is drained all the same, and uncordoned."""
+    site, disk = open_site(("b",)), "/dev/nvme0n1"
+    with pytest.raises(Unsupported, match="its agent is older"):
+        site.control.emptying.remove_disk("b", disk)
+    assert site.cluster.node("b").pools == {"nvme": (disk,)}
+    site.control.emptying.uncordon_disk("b", disk)
+    assert site.control.store.list_cordons() == ()
+
+
 def test_an_earlier_agent_is_not_taken_for_a_dead_one(open_site: Callable[..., Site]) -> None:
     """It cannot be asked about others; that it answers is known all the same."""
     site = open_site(("b",))

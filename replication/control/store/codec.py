@@ -8,6 +8,7 @@ from enum import EnumType
 from functools import cache, partial
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from replication.control.cordons import Cordon
 from replication.errors import DataLoss
 from replication.model import Pool, Replica, Volume
 
@@ -20,6 +21,7 @@ _LATER: dict[Hashable, tuple[str, ...]] = {
     Replica: ("other_groups", "striped"),
     Pool: ("striped",),
     Volume: ("grown_from",),
+    Cordon: ("disk",),
 }
 """Fields that are written only where they say something: an earlier release reads strictly, too, and runs
 beside this one while a cluster is upgraded."""

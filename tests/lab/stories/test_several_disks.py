@@ -1,5 +1,6 @@
 """Nodes with several disks: replicas that lie on several of them, and a disk that is emptied."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -61,8 +62,11 @@ def test_nothing_is_lost_with_replicas_of_several_disks(stand: Stand, volume: Vo
 @pytest.mark.parametrize(
     "node", [pytest.param("m3", marks=pytest.mark.more), pytest.param("m1", marks=pytest.mark.long)]
 )
-def test_a_disk_is_drained_under_load(stand: Stand, node: str) -> None:
-    """A replica's, or the consumer's own: what is there moves to the node's other disk."""
+def test_a_disk_is_drained_under_load_and_removed(stand: Stand, node: str) -> None:
+    """A replica's, or the consumer's own: what is there moves to the node's other disk, and then it leaves.
+
+    It comes back when somebody says so.
+    """
     make_pool(stand)
     volume = stand.control.volumes.create(VolumeRequest(NAME, SMALL, NAME))
     disk = find_disk(stand, volume, node)
@@ -76,9 +80,16 @@ def test_a_disk_is_drained_under_load(stand: Stand, node: str) -> None:
         stall = checked.collector.stall()
         assert min(counts) >= 3
         assert stand.site.run_cli("disk", "drain", node, disk).endswith(": 0 replicas left\n")
+        for _ in range(2):
+            stand.site.run_cli("disk", "remove", node, disk)
+            assert look_at(stand, node, disk) == ("", "cordoned", True)
         checked.wait_for_writes(100)
         verdict = checked.finish()
+    make_pool(stand)
+    assert look_at(stand, node, disk) == ("", "cordoned", True)
     stand.site.run_cli("disk", "uncordon", node, disk)
+    make_pool(stand)
+    assert look_at(stand, node, disk) == (NAME, "", False)
     tell(f"disk-drained-{node}", verdict, stall, took)
     assert stall <= quiet + MOST_MORE
     end(stand, stand.control.volumes.get(volume.id), verdict)
@@ -91,3 +102,10 @@ def find_disk(stand: Stand, volume: Volume, node: str) -> str:
     group = next(replica.volume_group for replica in replicas if replica.node == node)
     groups = stand.control.nodes.facts(node).volume_groups
     return next(found.disk for found in groups if found.name == group)
+
+
+def look_at(stand: Stand, node: str, path: str) -> tuple[str, str, bool]:
+    """The pool that has a disk, its cordon, and whether a pool could take it."""
+    disks = json.loads(stand.site.run_cli("--output", "json", "disk", "list", "--node", node))
+    found = next(disk for disk in disks if disk["path"] == path)
+    return found["pool"], found["cordon"], found["usable"]

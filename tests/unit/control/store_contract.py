@@ -100,12 +100,13 @@ class StoreContract:
         assert store.get_settings(CLUSTER) == Settings()
 
     def test_cordons_are_put_replaced_and_removed(self, store: Store) -> None:
-        for cordon in (Cordon("b"), Cordon("a/vg"), Cordon("b", draining=True)):
+        disk = Cordon("a/vg", disk="/dev/nvme0n1")
+        for cordon in (Cordon("b"), disk, Cordon("b", draining=True)):
             store.put_cordon(cordon)
-        assert store.list_cordons() == (Cordon("a/vg"), Cordon("b", draining=True))
+        assert store.list_cordons() == (disk, Cordon("b", draining=True))
         store.remove_cordon("b")
         store.remove_cordon("b")
-        assert store.list_cordons() == (Cordon("a/vg"),)
+        assert store.list_cordons() == (disk,)
 
     def test_the_newest_event_comes_first(self, store: Store) -> None:
         for number in range(30):

@@ -230,7 +230,8 @@ def test_a_lost_consumer_is_fenced_first() -> None:
 
 def test_a_disk_is_named_by_its_path() -> None:
     lab = Lab()
-    assert lab.control.emptying.drain_disk("b", "/dev/nvme0n1") == Cordon("b/vg-b", draining=True)
+    drained = lab.control.emptying.drain_disk("b", "/dev/nvme0n1")
+    assert drained == Cordon("b/vg-b", draining=True, disk="/dev/nvme0n1")
     with pytest.raises(NotFound, match="no pool has it"):
         lab.control.emptying.drain_disk("b", "/dev/sdx")
     lab.control.emptying.uncordon_disk("b", "/dev/nvme0n1")
