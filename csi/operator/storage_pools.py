@@ -24,6 +24,7 @@ from csi.operator.judging import (
 from csi.operator.resources import Machine, StoragePool
 from csi.operator.statuses import Statuses
 from replication.control.control import Control
+from replication.control.cordons import shut_disks
 from replication.errors import InvalidRequest, NotFound, TrilithError
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
@@ -67,7 +68,8 @@ class StoragePools:
         refused = {pool.uid: judge_refusal(pool, self._namespace) for pool in pools}
         wanted = [p for p in pools if not p.deleting and refused[p.uid] is None]
         ours = {pool.name for pool in pools if pool.namespace == self._namespace}
-        facts = {node: sight.facts for node, sight in sights.items() if sight.facts is not None}
+        cordons = self._control.store.list_cordons()
+        facts = {node: shut_disks(s.facts, cordons) for node, s in sights.items() if s.facts is not None}
         records = {pool.name: pool for pool in self._control.pools.list()}
         choices = choose_all(wanted, machines, facts)
         foreign = self._classes.reconcile(wanted)
@@ -104,7 +106,8 @@ class StoragePools:
             return None
         for node in choice.disks:
             if node in choice.new or node not in record.nodes:
-                task = partial(self._control.pools.extend, pool.name, pool.replicas, node, choice.disks[node])
+                disks = choice.new.get(node, choice.disks[node])  # what is being taken out is not put back
+                task = partial(self._control.pools.extend, pool.name, pool.replicas, node, disks)
                 self._chores.start(_take_key(pool.name, node), task)
         return record
 

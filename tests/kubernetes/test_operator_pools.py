@@ -226,6 +226,23 @@ def test_a_pool_takes_only_the_disks_it_names(plane: ControlPlane, admin: Client
         assert machines.fakes.node("m1").pools == {"most": ("/dev/nvme0n1",), "two": ("/dev/nvme1n1",)}
 
 
+def test_a_disk_that_was_taken_out_stays_out_until_it_is_uncordoned(
+    plane: ControlPlane, admin: Client, tmp_path: Path
+) -> None:
+    with cluster(plane, admin, ["m1"], tmp_path) as (machines, replica):
+        node, out = machines.fakes.node("m1"), "/dev/nvme1n1"
+        node.more_disks = (out,)
+        make_pool(admin, replicas=1)
+        wait_for_condition(admin, {"status": "True"})
+        wait_for(lambda: admin.get(f"{POOLS}/nvme")["status"]["capacity"], 200 * GIB)
+        assert replica.control.emptying.remove_disk("m1", out)
+        wait_for(lambda: admin.get(f"{POOLS}/nvme")["status"]["capacity"], 100 * GIB)
+        node.more_disks = (out, "/dev/nvme2n1")
+        wait_for(lambda: list(node.pools["nvme"]), ["/dev/nvme0n1", "/dev/nvme2n1"])
+        replica.control.emptying.uncordon_disk("m1", out)
+        wait_for(lambda: list(node.pools["nvme"]), ["/dev/nvme0n1", "/dev/nvme2n1", out])
+
+
 def test_of_two_pools_that_match_the_same_disks_the_first_has_them(
     plane: ControlPlane, admin: Client, tmp_path: Path
 ) -> None:

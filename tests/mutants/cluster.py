@@ -1,9 +1,10 @@
 """Mutants of what is done in Kubernetes: pods, nodes, claims, certificates."""
 
-from tests.mutants import mistakes
+from tests.mutants import disks, mistakes
 from tests.mutants.mutant import Mutant
 
 OPERATOR = "tests/unit/csi/operator"
+REMOVAL = "tests/unit/control/test_disk_removal.py"
 FAILOVER = "tests/unit/csi/failover/test_deciding.py"
 
 CLUSTER = (
@@ -24,6 +25,18 @@ CLUSTER = (
         "csi.operator.letting_go:count_needed",
         mistakes.returns(0),
         (f"{OPERATOR}/test_letting_go.py",),
+    ),
+    Mutant(
+        "a disk is taken out of its pool before its replicas have moved",
+        "replication.control.emptying:Emptying._require_empty_disk",
+        mistakes.returns(None),
+        (REMOVAL,),
+    ),
+    Mutant(
+        "a disk that was taken out is taken again at once",
+        "replication.control.cordons:shut_disks",
+        disks.shut_ignored,
+        (f"{OPERATOR}/test_choosing.py", REMOVAL),
     ),
     Mutant(
         "what nodes did not have before a record was written is missing",

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from csi.operator.choosing import choose_all, is_called, matches, names
+from replication.control.cordons import WHY_SHUT, Cordon, shut_disks
 from tests.unit.csi.operator.values import disk, facts, machine, pool
 
 NVME0, NVME1 = disk("/dev/nvme0n1"), disk("/dev/nvme1n1")
@@ -26,6 +27,18 @@ def test_what_a_pool_has_it_keeps_whatever_its_manifest_says() -> None:
     elsewhere = pool(selector=(("disk", "yes"),), exclude=("/dev/nvme0n1",))
     choice = choose_all([elsewhere], [machine("a")], seen)["nvme"]
     assert (choice.disks, choice.new) == ({"a": ("/dev/nvme0n1",)}, {})
+
+
+def test_a_disk_that_is_cordoned_goes_to_no_pool_until_it_is_not() -> None:
+    cordons = [Cordon("a/vg-nvme1n1", draining=True), Cordon("b/vg-nvme0n1"), Cordon("a")]
+    seen = facts("a", NVME0, NVME1, pools={"/dev/nvme0n1": "nvme"})
+    choice = choose_all([pool()], [machine("a")], {"a": shut_disks(seen, cordons)})["nvme"]
+    assert (choice.disks, choice.new) == ({"a": ("/dev/nvme0n1",)}, {})
+    alone = facts("a", NVME1)
+    choice = choose_all([pool()], [machine("a")], {"a": shut_disks(alone, cordons)})["nvme"]
+    assert choice.refused == {"a": f"/dev/nvme1n1: {WHY_SHUT}"}
+    choice = choose_all([pool()], [machine("a")], {"a": shut_disks(seen, cordons[1:])})["nvme"]
+    assert choice.new == {"a": ("/dev/nvme1n1",)}
 
 
 def test_the_first_pool_has_a_disk_that_both_match_whichever_is_looked_at_first() -> None:

@@ -28,7 +28,7 @@ def machine(
 
 
 def disk(path: str, why_not: str = "", serial: str = "S1", model: str = "A B") -> Disk:
-    return Disk(path, serial, model, 100 * GIB, not why_not, why_not)
+    return Disk(path, serial, model, 100 * GIB, not why_not, why_not, f"vg-{path[5:]}")
 
 
 def facts(node: str, *disks: Disk, pools: dict[str, str] | None = None) -> NodeFacts:
