@@ -107,11 +107,15 @@ class Books:
 
     def require_no_replicas(self, what: str, groups: Collection[str]) -> None:
         """FailedPrecondition while one lies on `groups`, which are `what`, or a part of one."""
-        kept = [name for home, name in self.sizes.keys() - self.discarded if home in groups]
-        wholes = {ids[0] for ids in map(parse_logical_volume_name, kept) if ids is not None}
-        left = wholes | {part.volume_id for part in map(parse_part_name, kept) if part is not None}
+        left = self.list_volumes(groups)
         if left:
             raise FailedPrecondition(f"{what} still holds replicas of {', '.join(sorted(left))}")
+
+    def list_volumes(self, groups: Collection[str]) -> frozenset[str]:
+        """Those of which a replica lies there, or a part of one."""
+        kept = [name for home, name in self.sizes.keys() - self.discarded if home in groups]
+        wholes = {ids[0] for ids in map(parse_logical_volume_name, kept) if ids is not None}
+        return frozenset(wholes | {part.volume_id for part in map(parse_part_name, kept) if part is not None})
 
     def find_places(self) -> dict[tuple[str, str], Place]:
         """By volume and replica."""

@@ -115,6 +115,8 @@ class Replicas:
                 if known_version is not None:
                     self._check_known(place, known_version)
                 self._take_away(place)
+            else:  # its disk is away: of what was on it only this is left
+                self._fence(volume_id, replica_id, keep="")
             self._take_remains_away(volume_id, replica_id, known_version)
             self.suspects.settle(volume_id, replica_id)
 

@@ -90,8 +90,7 @@ class Storage:
         return Lvm(self._runner, disks, self._folder)
 
     def _candidates(self) -> tuple[str, ...]:
-        found = self._discovery.look()
-        return tuple(disk.path for disk in found if disk.signature == "LVM2_member")
+        return tuple(disk.path for disk in self._discovery.look() if disk.signature == "LVM2_member")
 
     def _read(self, devices: tuple[str, ...]) -> None:
         """From LVM, of `devices` those that carry our tag.
@@ -217,7 +216,8 @@ class Storage:
                 self.cut(group, name, 0)
             with self._changing(group):
                 self._lvm.remove_volume_group(group)
-        for disk in self._discovery.look():
+        # a label alone is what an attempt left that ended halfway, unless replicas were known there
+        for disk in () if self._books.list_volumes([group]) else self._discovery.look():
             if group_name(disk) == group and disk.signature == "LVM2_member":
                 self._make_lvm((disk.path,)).remove_label(disk.path)
         self._write(partial(Books.without_group, name=group))

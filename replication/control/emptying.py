@@ -1,5 +1,7 @@
 """Nodes and disks on their way out: cordoned, drained, removed; what moves is moved by the reconciler."""
 
+from collections.abc import Collection
+
 from replication.control import insync
 from replication.control.cordons import (
     Cordon,
@@ -15,7 +17,7 @@ from replication.control.pools import Pools
 from replication.control.records import Records
 from replication.control.volumes import Volumes
 from replication.errors import FailedPrecondition, NotFound, Unavailable
-from replication.model import Replica, Volume
+from replication.model import Phase, Replica, ReplicaState, Volume
 
 
 class Emptying:
@@ -71,8 +73,9 @@ class Emptying:
     def remove_disk(self, node: str, path: str) -> Cordon | None:
         """Out of its pool, and emptied. FailedPrecondition names what is still there.
 
-        The cordon that keeps pools from taking it again; None where nothing is kept of it: no pool has it,
-        or the node has not, any more.
+        What nobody counts on goes with a disk that is dead or away, which only its node can tell. The cordon
+        that keeps pools from taking it again; None where nothing is kept of it: no pool has it, or the node
+        has not, any more.
         """
         facts = self._nodes.facts(node)
         kept = find_cordon(facts, path, self._store.list_cordons())
@@ -80,10 +83,14 @@ class Emptying:
         if name is None:
             return None
         cordon = Cordon(name, draining=True, disk=path)
-        self._require_empty_disk(cordon, node)
+        self._require_unneeded(cordon, node)
         self._put(cordon, node)
-        self._require_empty_disk(cordon, node)  # what was placed there meanwhile
-        self._nodes.to(node).remove_disk(name.removeprefix(f"{node}/"))
+        self._require_unneeded(cordon, node)  # what was placed there meanwhile
+        try:
+            self._nodes.to(node).remove_disk(name.removeprefix(f"{node}/"))
+        except FailedPrecondition:  # by the names that people know, where a record has them
+            _refuse(cordon, node, self.list_left(cordon))
+            raise
         self._events.write(node, "removed", f"disk {path} is in no pool any more ({name})")
         if is_there(facts, name):
             return cordon
@@ -130,11 +137,8 @@ class Emptying:
             pools = [f"pool {pool.name}" for pool in self._pools.list() if node in pool.nodes]
             raise FailedPrecondition(f"node {node} is used by {', '.join(pools + users)}: drain it first")
 
-    def _require_empty_disk(self, cordon: Cordon, node: str) -> None:
-        left = [f"{replica.id} of volume {volume.name}" for volume, replica in self.list_left(cordon)]
-        if left:
-            todo = f"drain it first: `trilith disk drain {node} {cordon.disk}`"
-            raise FailedPrecondition(f"disk {cordon.disk} of node {node} holds {', '.join(left)}: {todo}")
+    def _require_unneeded(self, cordon: Cordon, node: str) -> None:
+        _refuse(cordon, node, [each for each in self.list_left(cordon) if _is_needed(*each)])
 
     def _put(self, cordon: Cordon, node: str) -> Cordon:
         if cordon not in self._store.list_cordons():
@@ -146,3 +150,16 @@ class Emptying:
         if any(cordon.name == name for cordon in self._store.list_cordons()):
             self._store.remove_cordon(name)
             self._events.write(node, "uncordoned", name)
+
+
+def _is_needed(volume: Volume, replica: Replica) -> bool:
+    """What is stale, or of a volume that is being deleted, nobody counts on."""
+    return replica.state is not ReplicaState.STALE and volume.phase is not Phase.DELETING
+
+
+def _refuse(cordon: Cordon, node: str, left: Collection[tuple[Volume, Replica]]) -> None:
+    """FailedPrecondition, unless nothing is left on the disk."""
+    if left:
+        named = ", ".join(f"{replica.id} of volume {volume.name}" for volume, replica in left)
+        todo = f"drain it first: `trilith disk drain {node} {cordon.disk}`"
+        raise FailedPrecondition(f"disk {cordon.disk} of node {node} holds {named}: {todo}")

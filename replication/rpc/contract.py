@@ -59,9 +59,9 @@ class NodeApi(Protocol):
         """FailedPrecondition while replicas are left in it."""
 
     def remove_disk(self, volume_group: str) -> None:
-        """The disk is of no pool, and has no signature; of one that is away nothing is known any more.
+        """The disk is of no pool, and has no signature; one that is away or dead is forgotten.
 
-        FailedPrecondition while replicas are left on it, also parts of some.
+        FailedPrecondition while replicas are left on one that lives, also parts of some.
         """
 
     def ensure_replica(self, spec: ReplicaSpec) -> ReplicaFacts:

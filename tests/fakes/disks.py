@@ -62,8 +62,10 @@ class FakeDisks:
 
     def remove_disk(self, volume_group: str) -> None:
         self._called("remove_disk")
-        if any(volume_group in facts.groups for facts in self.replicas.values()):
+        held = [key for key, facts in self.replicas.items() if volume_group in facts.groups]
+        if held and any(self._group_name(path) == volume_group for path in self._paths):
             raise FailedPrecondition(f"{volume_group} on {self.name} holds replicas")
+        self.replicas = {key: facts for key, facts in self.replicas.items() if key not in held}
         for pool, paths in self.pools.items():
             self.pools[pool] = tuple(path for path in paths if self._group_name(path) != volume_group)
 

@@ -28,7 +28,7 @@ CLUSTER = (
     ),
     Mutant(
         "a disk is taken out of its pool before its replicas have moved",
-        "replication.control.emptying:Emptying._require_empty_disk",
+        "replication.control.emptying:Emptying._require_unneeded",
         mistakes.returns(None),
         (REMOVAL,),
     ),

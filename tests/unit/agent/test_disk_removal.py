@@ -164,6 +164,18 @@ def test_another_disks_label_is_left_alone(storage: Storage, node: Node) -> None
     assert disk_at(storage, OTHER).why_not == "it holds LVM2_member"
 
 
+def test_nothing_is_taken_off_a_disk_that_has_replicas_and_only_seems_to_have_no_group(
+    storage: Storage, node: Node
+) -> None:
+    """LVM cannot read what it has written down there."""
+    group = group_on(storage, OTHER)
+    storage.ensure_volume(VOLUME, "r0", group, 100 * MIB)
+    del node.lvm.groups[group]
+    storage.remove_disk(group)
+    assert node.lvm.labels == {DISK, OTHER}
+    assert storage.list_places() == ()
+
+
 def test_what_is_not_there_needs_nothing(storage: Storage) -> None:
     storage.remove_disk("trilith_00000000")
     assert len(storage.list_volume_groups()) == 2

@@ -8,7 +8,7 @@ import pytest
 from replication import layout
 from replication.agent.machine import Machine
 from replication.agent.replicas import Replicas
-from replication.agent.storage import Place, Storage
+from replication.agent.storage import Part, Place, Storage
 from replication.agent.wiping import Wiping
 from replication.errors import StaleEpoch
 from replication.kernel.header import Header, read_header, write_header
@@ -29,6 +29,13 @@ class OnePlace(Storage):
     def get_place(self, volume_id: str, replica_id: str) -> Place:
         assert (volume_id, replica_id) == (self.place.volume_id, self.place.replica_id)
         return self.place
+
+    def find_place(self, volume_id: str, replica_id: str) -> Place | None:
+        """As if its disk had been taken out."""
+        return None
+
+    def list_remains(self) -> tuple[Part, ...]:
+        return ()
 
 
 def on_one_place(machine: Machine, device: str) -> Replicas:
@@ -126,3 +133,10 @@ def test_a_prepare_that_comes_late_makes_the_header_no_older(replicas: Replicas,
     replicas.release(VOLUME, "r1", 4)
     prepare(replicas, 4, 8)
     assert read_header(device).record_version == 9
+
+
+def test_who_is_removed_after_its_disk_was_is_reached_by_nobody(replicas: Replicas, machine: Machine) -> None:
+    prepare(replicas, 4, 8)
+    for _ in range(2):
+        replicas.remove(VOLUME, "r1", 7)
+        assert exports(machine) == []

@@ -11,9 +11,9 @@ from replication.control.control import build_control
 from replication.control.cordons import WHY_SHUT, Cordon, find_cordon
 from replication.control.lifecycle import VolumeRequest
 from replication.errors import FailedPrecondition, NotFound, Unavailable
-from replication.model import GIB, Disk, NodeFacts, ReplicaSpec
+from replication.model import GIB, Disk, NodeFacts, Phase, ReplicaSpec
 from tests.fakes.mortal import Died, Fuse, mortal_connect, mortal_store
-from tests.unit.control.test_emptying import move
+from tests.unit.control.test_emptying import age, move
 from tests.unit.control.test_replacing import Lab
 
 MORE = "/dev/nvme1n1"
@@ -87,14 +87,11 @@ def test_a_replica_that_is_placed_meanwhile_keeps_its_disk(lab: Lab) -> None:
 
     def place_first(cordon: Cordon) -> None:
         store.put_cordon = put  # type: ignore[method-assign]
-        request = VolumeRequest("late", 60 * GIB, "nvme", 1, preferred_nodes=("b",))
-        late = lab.control.volumes.create(request)
-        assert late.replicas[0].volume_group == "vg-b-nvme1n1"
+        place_there(lab, count=1)
         put(cordon)
 
-    lab.cluster.node("b").ensure_replica(ReplicaSpec("v9", "r0", "vg-b", 50 * GIB, 65536))
     store.put_cordon = place_first  # type: ignore[method-assign]
-    with pytest.raises(FailedPrecondition, match="holds r0 of volume late"):
+    with pytest.raises(FailedPrecondition, match="holds r0 of volume large"):
         lab.control.emptying.remove_disk("b", MORE)
     assert MORE in pooled(lab)
     assert store.list_cordons() == (CORDON,)
@@ -105,6 +102,45 @@ def test_a_replica_that_no_record_knows_keeps_its_disk(lab: Lab) -> None:
     with pytest.raises(FailedPrecondition, match="holds replicas"):
         lab.control.emptying.remove_disk("b", MORE)
     assert MORE in pooled(lab)
+
+
+def place_there(lab: Lab, count: int = 3) -> str:
+    """A volume with a replica on the second disk of b, since the first one is nearly full."""
+    node = lab.cluster.node("b")
+    node.ensure_replica(ReplicaSpec("v9", "r0", "vg-b", 50 * GIB, 65536))
+    nodes = ("b", "a", "c")[:count]
+    request = VolumeRequest("large", 60 * GIB, "nvme", count, preferred_nodes=nodes)
+    made = lab.control.volumes.create(request)
+    assert {r.volume_group for r in made.replicas if r.node == "b"} == {"vg-b-nvme1n1"}
+    return made.id
+
+
+def test_a_stale_replica_stays_with_a_disk_that_lives_and_goes_with_one_that_does_not(lab: Lab) -> None:
+    lab.id = place_there(lab)
+    lab.control.volumes.attach(lab.id, "a")
+    words = f"holds {lab.on('b')} of volume large: drain it first"
+    with pytest.raises(FailedPrecondition, match=words):
+        lab.control.emptying.remove_disk("b", MORE)
+    lab.lose("b")
+    with pytest.raises(FailedPrecondition, match=words):
+        lab.control.emptying.remove_disk("b", MORE)
+    pull(lab, restarted=False)
+    assert lab.control.emptying.remove_disk("b", MORE) is None
+    age(lab)
+    lab.repair()
+    lab.finish("d")
+    lab.repair()
+    assert lab.states() == dict.fromkeys("acd", "in_sync")
+
+
+def test_what_is_in_sync_is_waited_for_though_its_disk_is_away(lab: Lab) -> None:
+    """Until the record says otherwise it may come back; unless the volume is being deleted."""
+    volume_id = place_there(lab, count=1)
+    pull(lab, restarted=False)
+    with pytest.raises(FailedPrecondition, match="holds r0 of volume large"):
+        lab.control.emptying.remove_disk("b", MORE)
+    lab.control.records.change(volume_id, lambda v: replace(v, phase=Phase.DELETING))
+    assert lab.control.emptying.remove_disk("b", MORE) is None
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["the same agent", "another agent"])
