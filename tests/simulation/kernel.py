@@ -331,9 +331,8 @@ def read(plant: Plant, array: Array, replica: int) -> Plant:
 
 def readers(plant: Plant, array: Array) -> list[int]:
     """Replicas that md would read from."""
-    members = in_slots(array)
-    candidates = members[:1] if array.source is not None else members
-    return [i for i in candidates if i in reached(plant, array, (i,))]
+    members = in_slots(array)[: 1 if array.source is not None else None]
+    return [i for i in members if i in reached(plant, array, (i,))]
 
 
 def in_slots(array: Array) -> list[int]:
@@ -345,8 +344,8 @@ def in_slots(array: Array) -> list[int]:
 def choose_source(array: Array) -> int:
     """md's choice: the lowest that is not write-mostly, else the lowest (raid1_sync_request, `wonly`)."""
     members = in_slots(array)
-    if array.source in members:
-        return members[members.index(array.source)]
+    if array.source is not None and array.source in members:
+        return array.source
     return array.node if array.node in members else members[0]
 
 

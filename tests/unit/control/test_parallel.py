@@ -31,7 +31,7 @@ def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
         release.wait()
         return "too late"
 
-    answers = ask_all({"a": lambda: "here", "b": fail, "c": hang}, timeout=0.05)
+    answers = ask_all({"a": lambda: "here", "b": fail, "c": hang}, timeout=0.5)
     release.set()
     assert answers["a"] == "here"
     assert {key: type(error) for key, error in errors_of(answers).items()} == {
