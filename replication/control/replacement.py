@@ -6,7 +6,8 @@ redundancy is never lowered on the way, and a replica that returns before its re
 
 What it has to keep of I1 to I4 (insync.py):
 
-* I1  A replica is retired only while more are in sync than are wanted, and forgotten only when it is stale.
+* I1  A replica is retired only while more are in sync than are wanted, and another has it all by its header;
+      it is forgotten only when it is stale.
 * I3  What is added or made anew is stale: it comes into sync by a copy alone (rebuild.py).
 * I4  As many stay in sync as there were, up to those that are wanted.
 """
@@ -157,6 +158,13 @@ def _list_kept(volume: Volume, overdue: Collection[str]) -> tuple[Replica, ...]:
     """Neither leaving nor given up."""
     stale = ReplicaState.STALE
     return tuple(r for r in volume.replicas if not r.leaving and not (r.state is stale and r.id in overdue))
+
+
+def has_other(volume: Volume, replica_id: str, facts: Mapping[str, NodeFacts]) -> bool:
+    """Whether another in sync answers whose disk has refused nothing, as far as its header says."""
+    others = [r for r in in_sync(volume) if r.id != replica_id and r.node in facts]
+    found = [find_facts(facts[r.node], volume.id, r.id) for r in others]
+    return any(header is not None and not header.suspect for header in found)
 
 
 def choose_new_place(

@@ -19,6 +19,7 @@ from replication.control.replacement import (
     choose_change,
     choose_new_place,
     follow_absences,
+    has_other,
     is_lost,
     is_overdue,
 )
@@ -118,7 +119,7 @@ class Replacing:
         if change.act is Act.FORGET:
             self._forget(volume, change.replica, survey)
         else:
-            self._retire(volume, change.replica)
+            self._retire(volume, change.replica, survey)
         return None
 
     def _make(self, volume_id: str, new: Replica, *, is_added: bool) -> None:
@@ -174,9 +175,20 @@ class Replacing:
         self._records.change(volume.id, lambda v: insync.forget_replica(v, replica.id))
         self._records.tell(volume, "forgotten", f"replica {replica.id} on node {replica.node} is replaced")
 
-    def _retire(self, volume: Volume, replica: Replica) -> None:
-        """Recorded, then dropped, as one that was lost; what the array may still hold is asked for again."""
-        retired = self._records.change(volume.id, lambda v: insync.retire_replica(v, replica.id)).volume
+    def _retire(self, volume: Volume, replica: Replica, survey: Survey) -> None:
+        """Recorded, then dropped, as one that was lost; what the array may still hold is asked for again.
+
+        Not by the record alone: it may alone have what others' disks refused, and nobody has told of yet.
+        """
+        if volume.attachment is Attachment.ATTACHED and self._drop(volume) is None:
+            raise Unavailable(f"volume {volume.name}: no array says that others have what {replica.id} has")
+
+        def step(volume: Volume) -> Volume:
+            if not has_other(volume, replica.id, survey.facts):
+                raise Conflict(f"replica {replica.id} of volume {volume.name}: no other has it all for sure")
+            return insync.retire_replica(volume, replica.id)
+
+        retired = self._records.change(volume.id, step).volume
         self._records.tell(volume, "retired", f"replica {replica.id} on node {replica.node} is replaced")
         self._drop(retired)
 

@@ -16,6 +16,7 @@ from replication.control.replacement import (
     choose_new_place,
     find_absence,
     follow_absences,
+    has_other,
     is_overdue,
 )
 from replication.control.settings import DEFAULTS, Settings, check_settings, choose_policy
@@ -106,6 +107,15 @@ def test_a_leaving_replica_is_replaced_first_and_retired_then() -> None:
     enough = replace(four, replicas=(leaving.replicas[0], *four.replicas[1:]))
     assert choose_change(enough, {}, ()) == Change(Act.RETIRE, enough.replicas[0])
     assert choose_change(four, {}, ()) == Change(Act.RETIRE, four.replicas[3])
+
+
+def test_only_an_answer_that_is_not_suspect_shows_that_another_has_it_all() -> None:
+    sure = {"b": facts("b", header("r1", "b"))}
+    suspect = {"b": facts("b", header("r1", "b", suspect=True))}
+    for found, other in ((sure, True), (suspect, False), ({}, False), ({"b": facts("b")}, False)):
+        assert has_other(volume("ii"), "r0", found) is other
+    assert not has_other(volume("is"), "r0", sure)
+    assert not has_other(volume("ii"), "r1", sure)
 
 
 def test_nothing_is_added_to_a_volume_that_no_array_copies_or_that_changes_otherwise() -> None:

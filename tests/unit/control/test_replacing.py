@@ -248,3 +248,22 @@ def test_an_empty_disk_is_filled_again_when_no_other_has_room_however_late_it_ca
     lab.repair()
     assert lab.states()["c"] == "rebuilding"
     assert key in lab.cluster.node("c").replicas
+
+
+def test_nobody_is_retired_while_others_may_lack_what_their_disks_refused() -> None:
+    lab = Lab()
+    lab.control.emptying.cordon("c", draining=True)
+    lab.repair()
+    lab.finish("d")
+    keys = {node: (lab.id, lab.on(node)) for node in "abd"}
+    for node, key in keys.items():
+        lab.cluster.node(node).suspect.add(key)
+    lab.repair()
+    assert lab.states()["c"] == "in_sync"
+    lab.cluster.node("b").suspect.clear()
+    lab.cluster.node("a").silent = True
+    lab.repair()
+    assert lab.states()["c"] == "in_sync"
+    lab.cluster.node("a").silent = False
+    lab.repair()
+    assert lab.states().get("c") != "in_sync"
