@@ -7,10 +7,10 @@ from replication.control.executor import FENCE, Executor
 from replication.control.first_look import FirstLook
 from replication.control.parallel import errors_of
 from replication.control.records import Records
-from replication.control.restored import catch_up
+from replication.control.reporting import follow
 from replication.control.starting import list_sure
 from replication.errors import FailedPrecondition, NotFound, Unavailable
-from replication.model import Attachment, Replica, Versioned, Volume
+from replication.model import ArrayReport, Attachment, Replica, Versioned, Volume
 
 
 class Detaching:
@@ -39,10 +39,15 @@ class Detaching:
         except (Unavailable, NotFound):
             self._force(volume)
         else:
-            if array is not None and catch_up(volume, array) != volume:
-                # what only the array knows would end with it
-                self._records.change(volume.id, lambda v: catch_up(v, array))
+            if array is not None:
+                self._follow(volume, array)
             self._stop(volume, present=array is not None)
+
+    def _follow(self, volume: Volume, array: ArrayReport) -> None:
+        """What only the array knows would end with it: who lacks what it acknowledged, and who has it all."""
+        step = follow(str(volume.consumer), array)
+        if step(volume) != volume:
+            self._records.change(volume.id, step)
 
     def _stop(self, volume: Volume, *, present: bool) -> None:
         try:

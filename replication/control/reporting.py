@@ -63,17 +63,17 @@ class Reporting:
         if known is None or in_trouble(report) or not 0 < report.record_version <= known.version:
             return False
         try:
-            nothing_new = _step(node, report)(known.volume) == known.volume
+            nothing_new = follow(node, report)(known.volume) == known.volume
         except TrilithError:
             return False
         return nothing_new and not awaits_word(known.volume, report)
 
     def _change(self, node: str, report: ArrayReport) -> Versioned:
         """A record that its agent knows a newer version of was restored: its words would not be heeded."""
-        record = self._records.change(report.volume_id, _step(node, report))
+        record = self._records.change(report.volume_id, follow(node, report))
         if record.version >= report.record_version:
             return record
-        return self._records.raise_version(report.volume_id, report.record_version, _step(node, report))
+        return self._records.raise_version(report.volume_id, report.record_version, follow(node, report))
 
     def _confirm(self, node: str, record: Versioned, report: ArrayReport) -> ArrayReport | None:
         """The agent read all its members again: its answer, when there is more to record in it."""
@@ -106,7 +106,9 @@ def _word_of(record: Versioned, report: ArrayReport) -> Confirmation:
     )
 
 
-def _step(node: str, report: ArrayReport) -> Callable[[Volume], Volume]:
+def follow(node: str, report: ArrayReport) -> Callable[[Volume], Volume]:
+    """What becomes of the record. It raises StaleEpoch when that has superseded the array."""
+
     def step(volume: Volume) -> Volume:
         if volume.consumer != node:
             raise StaleEpoch(f"volume {volume.name} is not attached to node {node}")

@@ -52,6 +52,14 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "what an array has not told ends with it",
+        "replication.control.detaching:Detaching._follow",
+        mistakes.returns(None),
+        (
+            "tests/unit/control/test_known_reports.py::test_what_nobody_has_heard_of_an_array_is_recorded_before_it_ends",
+        ),
+    ),
+    Mutant(
         "an attachment is undone before it is known that it was not recorded",
         "replication.control.attaching:Attaching.undo",
         disks.undone_unrecorded,

@@ -23,7 +23,7 @@ NODES = (
         "two members failed, one looked at",
         "replication.kernel.md_members:release_pending",
         mistakes.released_without_looking,
-        (ENUMERATION, f"{MD}::test_a_second_failure_is_not_released_with_the_first"),
+        (f"{MD}::test_a_second_failure_is_not_released_with_the_first",),
     ),
     Mutant(
         "confirmation of an older report",

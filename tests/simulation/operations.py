@@ -10,7 +10,7 @@ from functools import partial
 from replication.control import insync, lifecycle, rebuild, starting
 from replication.errors import Conflict, FailedPrecondition, TrilithError, Unavailable
 from replication.model import ArrayReport, Attachment, CopyMode, MemberHealth, Prepared, Volume
-from tests.simulation import agent, kernel
+from tests.simulation import agent, kernel, reports
 from tests.simulation.agent import Return, number_of, replica_id
 from tests.simulation.kernel import Link
 from tests.simulation.world import (
@@ -218,6 +218,9 @@ def stop(world: World, operation: Operation) -> World:
         return _at(world, "force")
     there = agent.find_array(plant, operation.node)
     present = there is not None and there.epoch == operation.epoch
+    if there is not None and present:
+        plant, report = agent.look(plant, there)
+        world = swap(world, reports.react(world.record, operation.node, report))
     try:
         world = world._replace(plant=agent.detach(plant, operation.node, operation.epoch))
     except FailedPrecondition:

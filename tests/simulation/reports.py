@@ -41,7 +41,7 @@ def _handle(world: World, node: int, report: ArrayReport) -> tuple[World, ArrayR
 
 @agent.asked_once
 def react(record: Volume, node: int, report: ArrayReport) -> Volume:
-    return reporting._step(NODES[node], report)(record)
+    return reporting.follow(NODES[node], report)(record)
 
 
 def make_word(world: World, report: ArrayReport) -> Confirmation:

@@ -89,3 +89,16 @@ def test_what_is_known_and_wants_a_change_is_changed() -> None:
     lab.cluster.node("a").set_health(lab.id, "r2", LOST)
     lab.reconciler.handle("a", lab.report())
     assert insync.get_replica(lab.control.volumes.get(lab.id), "r2").state is ReplicaState.STALE
+
+
+def test_what_nobody_has_heard_of_an_array_is_recorded_before_it_ends() -> None:
+    """Else r1, which has it all, would count as stale, and r2, which does not, as in sync."""
+    lab = Lab()
+    lab.cluster.node("a").set_health(lab.id, "r1", LOST)
+    lab.reconciler.handle("a", lab.report())
+    lab.reconciler.run_once()
+    lab.cluster.node("a").set_health(lab.id, "r1", RECOVERED)
+    lab.cluster.node("a").set_health(lab.id, "r2", LOST)
+    lab.control.volumes.detach(lab.id)
+    states = {r.id: r.state for r in lab.control.volumes.get(lab.id).replicas}
+    assert states == {"r0": ReplicaState.IN_SYNC, "r1": ReplicaState.IN_SYNC, "r2": ReplicaState.STALE}
