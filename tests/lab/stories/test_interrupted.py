@@ -201,31 +201,14 @@ def test_a_replica_that_missed_an_expansion_returns_after_a_move(stand: Stand) -
     end_grown(stand, volume, before, after)
 
 
-def kill_before(stand: Stand, volume: Volume) -> None:
-    """All replicas have grown, the array has not."""
-    assert interrupt(stand, volume, BEFORE_ARRAY, partial(kill_agent, stand, "m1"))
-
-
-def kill_during(stand: Stand, volume: Volume) -> None:
-    """The array has its new size, is frozen, and has not been marked yet: the call has not ended."""
-    make_mortal(stand, "m1", BEFORE_MARKS)
-    with pytest.raises(CUT_SHORT):
-        stand.control.volumes.expand(volume.id, GROWN_BYTES)
-    md = f"/sys/block/md_{volume.id}/md"
-    told = stand.machine("m1").succeed(["cat", f"{md}/sync_action", f"{md}/component_size"])
-    assert told.split() == ["frozen", str(GROWN_BYTES // 1024)]
-
-
-@pytest.mark.parametrize("kill", [pytest.param(kill_before, marks=pytest.mark.long), kill_during])
-def test_an_expansion_interrupted_by_the_death_of_the_consumers_agent(
-    stand: Stand, kill: Callable[[Stand, Volume], None]
-) -> None:
-    """When all replicas have grown and the array has not, or while it does."""
+@pytest.mark.long
+def test_an_expansion_interrupted_by_the_death_of_the_consumers_agent(stand: Stand) -> None:
+    """When all replicas have grown and the array has not."""
     volume = stand.create("grows")
     with stand.writing(volume, "m1") as checked:
         quiet = checked.measure(lambda: None)
         checked.collector.restart_stall_watch()
-        kill(stand, volume)
+        assert interrupt(stand, volume, BEFORE_ARRAY, partial(kill_agent, stand, "m1"))
         wait_for(lambda: stand.site.agents["m1"].status is not None, "the agent's end")
         checked.wait_for_writes(200)
         stand.revive(stand.machine("m1"))
@@ -234,19 +217,22 @@ def test_an_expansion_interrupted_by_the_death_of_the_consumers_agent(
         stall = checked.collector.stall()
         redundant = stand.wait_until_redundant(volume)
         verdict = checked.finish()
-    tell(f"expansion-agent-{kill.__name__.replace('_', '-')}", verdict, stall, redundant)
+    tell("expansion-agent-killed-before", verdict, stall, redundant)
     assert stall <= quiet + MOST_MORE
     end_grown(stand, volume, verdict)
 
 
-@pytest.mark.long
 def test_writes_that_an_agent_kept_from_a_growing_array_wait_for_the_next_agent(stand: Stand) -> None:
-    """It dies in the few milliseconds in which the array grows and nothing is written; done by hand here."""
+    """It dies when the array has its new size, is frozen, and has not been marked yet."""
     volume = stand.create("grows")
-    m1 = stand.machine("m1")
+    m1, md = stand.machine("m1"), f"/sys/block/md_{volume.id}/md"
     with stand.writing(volume, "m1") as checked:
-        kill_agent(stand, "m1")
-        m1.succeed(f"echo {1 << 62} > /sys/block/md_{volume.id}/md/suspend_hi")
+        make_mortal(stand, "m1", BEFORE_MARKS)
+        with pytest.raises(CUT_SHORT):
+            stand.control.volumes.expand(volume.id, GROWN_BYTES)
+        told = m1.succeed(["cat", f"{md}/sync_action", f"{md}/component_size"])
+        assert told.split() == ["frozen", str(GROWN_BYTES // 1024)]
+        wait_for(lambda: stand.site.agents["m1"].status is not None, "the agent's end")
         checked.wait_until_waiting()
         checked.assert_waiting()
         stand.revive(m1)
