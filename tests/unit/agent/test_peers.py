@@ -21,7 +21,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.wire = FakeWire()
-        self.peers = Peers(SystemClock(), lambda: self.wire, wait_seconds=0.3)
+        self.peers = Peers(SystemClock(), lambda: self.wire, wait_seconds=1.0)
 
     def probe(self, *peers: Peer) -> list[PeerState]:
         verdicts = self.peers.probe(peers)
