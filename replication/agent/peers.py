@@ -48,17 +48,19 @@ class Peers:
         return PeerState.SILENT if peer in self._heard else PeerState.UNKNOWN
 
     def _ask(self, peers: Iterable[Peer]) -> set[Peer]:
-        """Until all have answered, or the time is over."""
+        """Until all have answered, or the time is over: after one look at least, however late that is."""
         deadline = self._clock.now() + self._wait_seconds
         with ExitStack() as stack:
             wire = self._open_wire()
             stack.callback(wire.close)
             found = self._echo(wire, peers, QUICK_SECONDS)
             connecting = _Connecting(stack, set(peers) - found)
-            while (left := set(peers) - found) and self._clock.now() < deadline:
+            while left := set(peers) - found:
                 _send_all(wire, left)
                 found |= connecting.wait(min(ROUND_SECONDS, deadline - self._clock.now()))
                 found |= _receive_all(wire, left)
+                if self._clock.now() >= deadline:
+                    break
         return found
 
     def _echo(self, wire: Wire, peers: Iterable[Peer], seconds: float) -> set[Peer]:
