@@ -153,8 +153,9 @@ class Emptying:
 
 
 def _is_needed(volume: Volume, replica: Replica) -> bool:
-    """What is stale, or of a volume that is being deleted, nobody counts on."""
-    return replica.state is not ReplicaState.STALE and volume.phase is not Phase.DELETING
+    """What is stale nobody counts on, unless its volume is lost: a person may go on from it."""
+    counts = replica.state is not ReplicaState.STALE or bool(volume.lost_since)
+    return counts and volume.phase is not Phase.DELETING
 
 
 def _refuse(cordon: Cordon, node: str, left: Collection[tuple[Volume, Replica]]) -> None:

@@ -133,6 +133,16 @@ def test_a_stale_replica_stays_with_a_disk_that_lives_and_goes_with_one_that_doe
     assert lab.states() == dict.fromkeys("acd", "in_sync")
 
 
+def test_what_a_lost_volume_may_be_recovered_from_is_kept_though_its_disk_is_away(lab: Lab) -> None:
+    lab.id = place_there(lab)
+    lab.control.volumes.attach(lab.id, "a")
+    lab.lose("b")
+    pull(lab, restarted=False)
+    lab.control.records.change(lab.id, lambda v: replace(v, lost_since=1.0))
+    with pytest.raises(FailedPrecondition, match=f"holds {lab.on('b')} of volume large"):
+        lab.control.emptying.remove_disk("b", MORE)
+
+
 def test_what_is_in_sync_is_waited_for_though_its_disk_is_away(lab: Lab) -> None:
     """Until the record says otherwise it may come back; unless the volume is being deleted."""
     volume_id = place_there(lab, count=1)
