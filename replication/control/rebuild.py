@@ -7,6 +7,7 @@ What it has to keep of I1 to I4 (insync.py), and tests/simulation checks after e
 * I3  A replica is brought back into a running array, one at a time, and never while it is a member there.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -152,13 +153,14 @@ def list_copies(volume: Volume) -> tuple[tuple[str, ...], ...]:
     return tuple(list_copying(volume, r) for r in volume.replicas if r.state is ReplicaState.REBUILDING)
 
 
-def find_crowd(
-    volumes: Iterable[Volume], volume: Volume, replica: Replica, limit: int
-) -> tuple[str, int] | None:
-    """A node that copies enough already, and how many, of those that a copy to `replica` needs."""
-    copies = [copy for each in volumes for copy in list_copies(each)]
-    counts = {node: sum(node in copy for copy in copies) for node in list_copying(volume, replica)}
-    return next(((node, count) for node, count in counts.items() if count >= limit), None)
+def count_copies(volumes: Iterable[Volume]) -> Counter[str]:
+    """How many each node takes part in."""
+    return Counter(node for each in volumes for copy in list_copies(each) for node in copy)
+
+
+def find_crowd(copies: Counter[str], volume: Volume, replica: Replica, limit: int) -> str | None:
+    """A node that copies enough already, of those that a copy to `replica` needs."""
+    return next((node for node in list_copying(volume, replica) if copies[node] >= limit), None)
 
 
 def choose_tuning(volume: Volume, policy: Policy) -> Tuning:

@@ -1,6 +1,7 @@
 """What needs doing without anybody asking: replicas to bring back, operations cut short, what is nobody's."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -24,6 +25,7 @@ from replication.control.rebuild import (
     choose_superseded,
     choose_tuning,
     choose_unfenced,
+    count_copies,
     find_crowd,
     find_refusal,
     find_running,
@@ -61,8 +63,7 @@ class Repair:
         self._records = records
         self._executor = executor
         self._interrupted = interrupted
-        self._listed: tuple[Versioned, ...] | None = None
-        self._restless: tuple[Volume, ...] = ()  # among those
+        self._restless: tuple[tuple[Versioned, ...] | None, tuple[Volume, ...]] = (None, ())  # of which list
         self._counting = threading.Lock()
         self._returns: dict[tuple[str, str], tuple[float, ...]] = {}  # since this process began
         self._slow: dict[tuple[str, str], tuple[float, ...]] = {}  # when it was lost because it was
@@ -87,7 +88,8 @@ class Repair:
         """Replicas to bring back. Asks only the nodes that have to do with one."""
         wanting = [v for v in self._list_restless() if wants_rebuild(v) or is_rebuilding(v)]
         facts = self._describe({name for v in wanting for name in _concerned(v)})
-        able = (v for v in wanting if self._can_go_on(v, facts))
+        copies = count_copies(wanting)
+        able = (v for v in wanting if self._can_go_on(v, facts, copies))
         return {("rebuild", v.id): partial(self._recover, v, facts) for v in able}
 
     def plan_cleaning(self, survey: Survey) -> Plan:
@@ -142,7 +144,7 @@ class Repair:
         with self._records.lock(volume_id, "fence", timeout=TURN_SECONDS):
             self._interrupted.settle_fence(volume_id)
 
-    def _can_go_on(self, volume: Volume, facts: dict[str, NodeFacts]) -> bool:
+    def _can_go_on(self, volume: Volume, facts: dict[str, NodeFacts], copies: Counter[str]) -> bool:
         """Whether anything can be done now. Each look under the lock costs the store requests."""
         consumer = facts.get(str(volume.consumer))
         if consumer is None:
@@ -152,7 +154,7 @@ class Repair:
         if not any(r.node in facts for r in wants_rebuild(volume)):
             return False
         rebuild = choose_rebuild(volume, facts)
-        return rebuild is None or not self._find_hindrance(volume, rebuild.replica)
+        return rebuild is None or not self._find_hindrance(volume, rebuild.replica, copies)
 
     def _recover(self, volume: Volume, facts: dict[str, NodeFacts]) -> None:
         """One replica at a time: end attempts that came to nothing, then begin one."""
@@ -203,14 +205,15 @@ class Repair:
         """Counted and recorded in one go: a node copies only so much at once."""
         key, now = (volume.id, rebuild.replica.id), self._records.clock.now()
         with self._counting:
-            hindrance = self._find_hindrance(volume, rebuild.replica)
+            copies = count_copies(self._list_restless())
+            hindrance = self._find_hindrance(volume, rebuild.replica, copies)
             if hindrance:
                 raise Conflict(hindrance)
             record = self._records.change(volume.id, _start(volume.epoch, rebuild))
             self._returns[key] = (*list_recent(self._returns.get(key, ()), now), now)
             return record
 
-    def _find_hindrance(self, volume: Volume, replica: Replica) -> str:
+    def _find_hindrance(self, volume: Volume, replica: Replica, copies: Counter[str]) -> str:
         """Why its copy has to wait; empty when it need not."""
         key, now = (volume.id, replica.id), self._records.clock.now()
         returns, slow = list_recent(self._returns.get(key, ()), now), self._slow.get(key, ())
@@ -219,8 +222,8 @@ class Repair:
             times = f"came back {len(returns)} times lately, was slow {len(slow)} times"
             return f"replica {replica.id} {times}: it waits for {wait:.0f} s"
         limit = read_policies(self._store)[volume.pool].rebuilds_per_node
-        crowd = find_crowd(self._volumes(), volume, replica, limit)
-        return f"node {crowd[0]} takes part in {crowd[1]} copies already" if crowd else ""
+        crowd = find_crowd(copies, volume, replica, limit)
+        return f"node {crowd} takes part in {copies[crowd]} copies already" if crowd else ""
 
     def _join(self, record: Versioned, rebuild: Rebuild) -> None:
         """A rejoin without an answer may have begun: the array will show it, so it is not undone here."""
@@ -269,19 +272,17 @@ class Repair:
     def _list_restless(self) -> tuple[Volume, ...]:
         """Those with something under way, or to be brought back; looked for again when records changed."""
         listed = self._store.list_volumes()
-        if listed is not self._listed:
+        known, restless = self._restless
+        if listed is not known:
             restless = tuple(found.volume for found in listed if _is_restless(found.volume))
-            self._listed, self._restless = listed, restless
-        return self._restless
+            self._restless = listed, restless
+        return restless
 
     def _find(self, volume_id: str) -> Volume | None:
         try:
             return self._records.get(volume_id).volume
         except NotFound:
             return None
-
-    def _volumes(self) -> list[Volume]:
-        return [found.volume for found in self._store.list_volumes()]
 
 
 def _is_restless(volume: Volume) -> bool:

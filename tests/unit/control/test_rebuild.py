@@ -93,12 +93,13 @@ def test_what_is_not_that_replica_is_never_touched(found: object, why: str) -> N
 def test_a_copy_counts_at_its_ends_and_wherever_md_may_read(consumer: str, crowded: str) -> None:
     under_way = volume("iri", consumer=consumer)
     assert {node for node in "abcde" if crowd([under_way], alone_on(node, "s"))} == set(crowded)
-    assert crowd([under_way], alone_on("a", "s"), limit=2) is None
+    assert crowd([under_way, under_way], alone_on("b", "s"), limit=2) == "b"
+    assert crowd([under_way], alone_on("b", "s"), limit=2) is None
 
 
 def test_a_copy_waits_for_every_node_that_it_may_be_read_from() -> None:
     remote, local = volume("sii", consumer="e"), volume("sii", consumer="b")
-    assert [crowd([alone_on(node, "r")], remote) for node in "abce"] == [(node, 1) for node in "abce"]
+    assert [crowd([alone_on(node, "r")], remote) for node in "abce"] == list("abce")
     assert crowd([alone_on("c", "r")], local) is None
 
 
@@ -108,9 +109,9 @@ def alone_on(node: str, state: str) -> Volume:
     return replace(one, replicas=(replace(one.replicas[0], node=node),))
 
 
-def crowd(others: list[Volume], record: Volume, limit: int = 1) -> tuple[str, int] | None:
+def crowd(others: list[Volume], record: Volume, limit: int = 1) -> str | None:
     """When the first replica of `record` is to come back."""
-    return rebuild.find_crowd(others, record, record.replicas[0], limit)
+    return rebuild.find_crowd(rebuild.count_copies(others), record, record.replicas[0], limit)
 
 
 def test_a_rebuild_that_the_array_does_not_know_is_stuck() -> None:
