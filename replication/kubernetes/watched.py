@@ -88,6 +88,11 @@ class Watched(Generic[T]):
         self._trouble = f"{path}: not listed yet"
         self._lost: float | None = None  # since when the server is not watched; None: it is
 
+    def begin(self) -> None:
+        """For who only peeks. Waits for nothing."""
+        with self._changed:
+            self._ensure_thread()
+
     def list(self) -> Sequence[Entry[T]]:
         """By the objects' names; the same until something changes. Unavailable as `find`."""
         with self._changed:

@@ -13,13 +13,16 @@ from hack.bench.figures import Board, Figure, Goal
 from hack.kubernetes.audit import AuditLog, Request, by_program
 from hack.kubernetes.installation import Installation
 from replication.clock import SystemClock
+from replication.kubernetes.watched import WATCH_SECONDS
 from tests.cluster.pods import STORAGE_CLASS, Cluster, ephemeral, make_pod
 from tests.cluster.writing import are_redundant
 
 CLOCK = SystemClock()
 NODES = ("m1", "m2", "m3")
 LIVES = 5
-IDLE_SECONDS = 120.0
+IDLE_SECONDS = float(WATCH_SECONDS)
+"""In it each watch ends once and begins anew: in a shorter time all of them may, or none."""
+
 SETTLED_SECONDS = 15.0
 """What is said of volumes later has been said by then."""
 

@@ -132,6 +132,10 @@ class KubernetesStore:
         known = self._volumes.peek(volume_id)
         return known.value if known is not None and isinstance(known.value, Versioned) else None
 
+    def follow_volumes(self) -> None:
+        """From now on, whether anybody lists them or not: what is recalled is hardly ever old then."""
+        self._volumes.begin()
+
     def find_volume(self, name: str) -> Versioned | None:
         try:
             owner = self._client.get(f"{VOLUME_NAMES}/{object_name(name)}")["spec"]["volume"]

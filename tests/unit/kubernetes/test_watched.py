@@ -53,6 +53,20 @@ def test_pages_and_events_become_one_list(server: FakeServer, watched: Watched[s
     wait_for(watched, ["changed", "three"])
 
 
+def test_who_only_peeks_begins_it_and_does_not_wait(server: FakeServer, watched: Watched[str]) -> None:
+    assert watched.peek("a") is None
+    watched.begin()
+    wait_until(lambda: watched.peek("a") is not None, "a", timeout=30, clock=SystemClock())
+    server.say("MODIFIED", item("a", 11, "changed"))
+    wait_until(lambda: peek(watched, "a") == "changed", "a changed", timeout=30, clock=SystemClock())
+    assert server.lists == 1
+
+
+def peek(watched: Watched[str], name: str) -> str | None:
+    found = watched.peek(name)
+    return None if found is None else found.get()
+
+
 def test_the_next_watch_begins_where_the_last_one_ended(server: FakeServer, watched: Watched[str]) -> None:
     server.say("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
     server.end_watch()
