@@ -123,7 +123,6 @@ def _run(options: Options, webhook_port: int) -> None:
         return
     store = KubernetesStore(client, keeper.cluster_id, clock, options.namespace)
     require_home(store.namespace, options.namespace)
-    store.follow_volumes()
     control = build_control(store, partial(connect, keeper.read_control), clock)
     asked = AdmissionOptions(options.namespace, options.claims, (ANYWHERE, webhook_port))
     try:

@@ -28,11 +28,12 @@ from replication.kubernetes.client import Client
 from replication.model import GIB, Phase, Volume
 from tests.kubernetes.admission_stand import Stand
 from tests.kubernetes.conftest import OpenStore
-from tests.kubernetes.patience import CLOCK
+from tests.kubernetes.patience import CLOCK, wait_for
 from tests.kubernetes.test_operator_pools import DISK_POOLS, POOLS, make_pool
 from tests.unit.control.records import volume
 
 V0 = f"{VOLUMES}/v0"
+NEVER = -1
 
 
 def test_one_of_many_that_want_a_name_gets_it(open_store: OpenStore, admin: Client) -> None:
@@ -73,6 +74,19 @@ def test_a_volume_whose_maker_died_before_it_was_named_is_not_in_the_way(
     store.add_volume(volume(id="v1"))
     store.remove_volume("v0", 1)
     assert store.find_volume("data") == store.get_volume("v1")
+
+
+def test_what_is_recalled_is_followed_though_nobody_lists(open_store: OpenStore) -> None:
+    writer, reader = open_store(), open_store()
+    writer.add_volume(volume())
+    wait_for(lambda: recall_epoch(reader), 1)
+    writer.swap_volume(volume(epoch=7), 1)
+    wait_for(lambda: recall_epoch(reader), 7)
+
+
+def recall_epoch(store: KubernetesStore) -> int:
+    known = store.recall_volume("v0")
+    return NEVER if known is None else known.volume.epoch
 
 
 @pytest.mark.parametrize(

@@ -128,13 +128,10 @@ class KubernetesStore:
         return parse_volume(self._read_volume(volume_id))
 
     def recall_volume(self, volume_id: str) -> Versioned | None:
-        """From the watch, and from what was written here."""
+        """From the watch, which begins with the first question, and from what was written here."""
+        self._volumes.begin()
         known = self._volumes.peek(volume_id)
         return known.value if known is not None and isinstance(known.value, Versioned) else None
-
-    def follow_volumes(self) -> None:
-        """From now on, whether anybody lists them or not: what is recalled is hardly ever old then."""
-        self._volumes.begin()
 
     def find_volume(self, name: str) -> Versioned | None:
         try:
