@@ -17,6 +17,7 @@ REPETITIONS ?= 3
 VOLUMES ?= 100
 MANY ?= 40
 MEMORY ?= 2048
+ARCH ?= amd64
 STORIES := tests/lab/stories tests/lab/test_bad_days.py tests/lab/test_agent_killed.py tests/lab/test_last_replica.py \
 	tests/lab/test_control_killed.py
 # `$(call timed,NAME,COMMAND)` runs a command and says how long it took.
@@ -127,6 +128,10 @@ bench-scale: setup-check ## the control plane with 500 simulated nodes and up to
 bench-footprint: setup-check ## a controller in Kubernetes with 1,000 volumes: its memory, and what it asks while idle (Go)
 	@$(SYSTEM_PYTHON) hack/setup.py --for kubernetes
 	@$(PYTHON) -m tests.scale.footprint
+
+.PHONY: image
+image: setup-check ## the image of deploy/Dockerfile, as an archive; ARCH=arm64 is emulated, and slow (root)
+	$(call timed,image,$(PYTHON) -m hack.image.build --architecture $(ARCH))
 
 .PHONY: lab-shell
 lab-shell: setup ## an interactive prompt with NODES=3 DISKS=1 machines (root)

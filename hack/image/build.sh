@@ -1,7 +1,15 @@
 #!/bin/bash
 # Runs "$@" with $ROOT as its root and the folders $SHARED where they are: in a mount namespace that ends with it.
+# $BINARIES, if it is there, is a line for binfmt_misc.
 set -eu
 mount --make-rprivate /
+if [ "${BINARIES-}" ]; then
+    mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || {
+        echo "no emulation: before Linux 6.7 a namespace cannot have binaries of its own" >&2
+        exit 1
+    }
+    printf %s "$BINARIES" >/proc/sys/fs/binfmt_misc/register
+fi
 mount --bind "$ROOT" "$ROOT"
 for path in /proc /sys /dev $SHARED; do
     mkdir -p "$ROOT$path"

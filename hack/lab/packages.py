@@ -16,10 +16,12 @@ from hack.lab.errors import LabError
 
 DEFAULT_KERNEL = "6.12"
 PINS = Path(__file__).with_name("packages.toml")
-KUBERNETES, IMAGES = "kubernetes", "images"
-"""Trees that only some want: the programs of a Kubernetes node, and what an image is made with."""
+KUBERNETES, IMAGES, EMULATION = "kubernetes", "images", "emulation"
+"""Trees that only some want: the programs of a Kubernetes node, what an image is made with, and what one of
+another architecture is."""
 
 _ALWAYS = ("host", "guest")
+_WHOLE = ("host", EMULATION)  # whatever of it the machine has installed
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -138,7 +140,7 @@ class _Session:
         for package, version in tree.pins:
             self._require(package, version)
         wanted = [*(f"{package}={version}" for package, version in tree.pins), *tree.packages]
-        status = None if tree.name == "host" else apt.HOST_STATUS
+        status = None if tree.name in _WHOLE else apt.HOST_STATUS
         with tempfile.TemporaryDirectory() as debs:
             self._archives().download_closure(wanted, tree.target, status, Path(debs))
             _unpack(Path(debs), root)
