@@ -3,13 +3,14 @@
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from replication.control import insync, rebuild
+from replication.control import insync, rebuild, reporting
 from replication.control.store.base import Event
 from replication.control.store.memory import MemoryStore
-from replication.errors import Unavailable
+from replication.errors import TrilithError, Unavailable
 from replication.model import ArrayReport, Replica, Versioned, Volume
 from tests.fakes.clock import HandClock
 from tests.simulation import kernel, outside
@@ -194,16 +195,24 @@ class Breaking:
         return self._busy or any(self._is_needed_by(v, number) for v in self._ids)
 
     def _is_needed_by(self, volume_id: str, number: int) -> bool:
-        """Others may be given up by what the consumer has told of them: then its own counts alone."""
-        good, consumer = self._good(volume_id), self._store.get_volume(volume_id).volume.consumer
-        own = set() if consumer is None else {NODES.index(consumer)}
-        blamed = number in own and bool(self._mail or self._list_mendable())
-        return number in good and (blamed or good <= {number})
+        """Others may be given up by what the consumer has told of them: then this one counts alone."""
+        return {number} in [self._good(record) for record in self._list_possible(volume_id)]
 
-    def _good(self, volume_id: str) -> set[int]:
+    def _list_possible(self, volume_id: str) -> list[Volume]:
+        """The record as it is, then what reports under way may make of it, in any order."""
+        possible = [self._store.get_volume(volume_id).volume]
+        reports = [(node, report) for node, report in self._mail if report.volume_id == volume_id]
+        for record in possible:
+            for node, report in reports:
+                with suppress(TrilithError):
+                    after = reporting.follow(node, report)(record)
+                    possible += [after] if after not in possible else []
+        return possible
+
+    def _good(self, record: Volume) -> set[int]:
         """Where replicas in sync are, but for disks that died, were replaced, refused writes, or are old."""
-        record, disks = self._store.get_volume(volume_id).volume, self._machines.plant(volume_id).disks
-        there = {NODES.index(r.node) for r in insync.in_sync(record) if self._is_there(volume_id, r)}
+        disks = self._machines.plant(record.id).disks
+        there = {NODES.index(r.node) for r in insync.in_sync(record) if self._is_there(record.id, r)}
         return {i for i in there if not disks[i].suspect} or there
 
     def _is_there(self, volume_id: str, replica: Replica) -> bool:

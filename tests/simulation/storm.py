@@ -279,7 +279,7 @@ class Storm(Breaking):
             record = self._store.get_volume(volume_id).volume
             plant = self._machines.plant(volume_id)
             broken = list(insync.check(record))
-            wrong = [i for i in self._good(volume_id) if plant.disks[i].value not in plant.allowed]
+            wrong = [i for i in self._good(record) if plant.disks[i].value not in plant.allowed]
             if wrong:
                 broken.append(f"I1: on nodes {wrong} is not what was acknowledged")
             if broken:
