@@ -11,7 +11,7 @@ from replication.agent.limits import set_limits
 from replication.agent.machine import Machine
 from replication.agent.members import Members
 from replication.agent.peers import Peers
-from replication.agent.rejoin import rejoin
+from replication.agent.rejoin import give_up_unfinished, rejoin
 from replication.agent.release import let_go, obey
 from replication.agent.replicas import Replicas
 from replication.agent.reports import Listener, Reports
@@ -249,6 +249,7 @@ def read_back_arrays(machine: Machine, members: Members) -> list[Assembled]:
         state = find_array(machine.tree, volume_id)
         if state is not None and state.running:
             joints = [members.read_back(name, hold) for name, hold in pairs]
+            give_up_unfinished(machine, state, joints)
             array = Assembled(volume_id, epoch, {joint.replica_id: joint for joint in joints})
             array.writes_kept = md.are_writes_kept(machine.tree, volume_id)
             if state.writable:  # what came while md waited for that agent was woken by nobody: reshaping.py

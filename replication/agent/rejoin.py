@@ -1,5 +1,7 @@
 """Bring a member back into a running array."""
 
+from collections.abc import Iterable
+
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
@@ -7,7 +9,7 @@ from replication.agent.names import HoldName
 from replication.agent.release import clear_away
 from replication.agent.unwatched import Unwatched
 from replication.errors import FailedPrecondition, StaleEpoch
-from replication.kernel import bitmap, md_members
+from replication.kernel import bitmap, md, md_members
 from replication.kernel.md import MemberSpec
 from replication.kernel.md_state import ArrayState, read_array
 from replication.model import CopyMode, RejoinSpec
@@ -28,6 +30,7 @@ def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpe
         )
     state = read_array(machine.tree, spec.volume_id)
     if state.resync_owed:
+        md.thaw(machine.tree, spec.volume_id)
         raise FailedPrecondition(f"volume {spec.volume_id} owes a resync: {replica_id} can return after it")
     joint = members.join(HoldName(spec.volume_id, replica_id, spec.epoch), spec.member, joined=True)
     joint.version = spec.record_version
@@ -39,6 +42,25 @@ def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpe
     with array.release_lock:
         array.members[replica_id] = joint
         array.record_version = max(array.record_version, spec.record_version)
+
+
+def give_up_unfinished(machine: Machine, state: ArrayState, joints: Iterable[Joint]) -> None:
+    """Those that an agent before us was about to bring back: they are dropped, and the record begins again.
+
+    md neither copies to them nor ever will; and it calls one in sync before that has its slot.
+    """
+    for joint in joints:
+        if is_unfinished(state, joint.kname):
+            machine.holds.release(joint.hold)
+            joint.released = True
+
+
+def is_unfinished(state: ArrayState, kname: str) -> bool:
+    """Not one that has failed: what becomes of that is for the record to say."""
+    member = state.find_member(kname)
+    if member is None or member.faulty:
+        return member is None
+    return member.slot is None or (state.sync_action == "frozen" and not member.in_sync)
 
 
 def _require_news(array: Assembled, spec: RejoinSpec) -> None:
@@ -105,8 +127,7 @@ def _read_bits(state: ArrayState, kname: str) -> bitmap.Ranges:
 
 def choose_slot(state: ArrayState) -> int:
     """The lowest that no member has. Raises FailedPrecondition when the array is complete."""
-    taken = {member.slot for member in state.members}
-    free = [slot for slot in range(state.raid_disks) if slot not in taken]
-    if not free:
+    free = md_members.find_slot(state)
+    if free is None:
         raise FailedPrecondition(f"array {state.name} has all of its {state.raid_disks} members")
-    return free[0]
+    return free

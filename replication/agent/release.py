@@ -11,7 +11,13 @@ from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.errors import FailedPrecondition, NotFound, TimedOut, TrilithError
-from replication.kernel.md_members import check_not_last, fail_member, release_pending, remove_member
+from replication.kernel.md_members import (
+    check_not_last,
+    fail_if_there,
+    fail_member,
+    release_pending,
+    remove_member,
+)
 from replication.kernel.sockets import break_connections
 from replication.model import Confirmation
 
@@ -122,10 +128,14 @@ def break_off(machine: Machine, joint: Joint) -> None:
 
 
 def clear_away(machine: Machine, members: Members, array: Assembled) -> None:
-    """Remove what is left of dropped members, as far as the kernel lets it go. The array's lock is held."""
+    """Remove what is left of dropped members, as far as the kernel lets it go. The array's lock is held.
+
+    An agent may have died before md had heard that one is dropped.
+    """
     for joint in tuple(array.members.values()):
         if joint.released:
             try:
+                fail_if_there(machine.tree, array.volume_id, joint.kname)
                 remove_member(machine.tree, array.volume_id, joint.kname)
                 members.remove(joint.hold, joint.remote.nqn if joint.remote else "")
             except TrilithError:  # requests to end; tried again at the next round

@@ -205,11 +205,9 @@ def grow(tree: Tree, name: str, component_size_bytes: int, write_in_time: WriteI
     state = read_array(tree, name)
     if state.component_size_bytes != component_size_bytes:
         _enlarge(tree, state, component_size_bytes, write_in_time)
-    elif state.sync_action == "frozen":
-        _mark_owed(tree, name)
+        tree.write(f"{array_path(name)}/sync_action", "idle")
     else:
-        return
-    tree.write(f"{array_path(name)}/sync_action", "idle")
+        thaw(tree, name)
 
 
 def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int, write_in_time: WriteInTime) -> None:
@@ -228,6 +226,13 @@ def _enlarge(tree: Tree, state: ArrayState, component_size_bytes: int, write_in_
         if read_array(tree, state.name).component_size_bytes != component_size_bytes:
             tree.write(f"{array_path(state.name)}/sync_action", "idle")
         raise
+
+
+def thaw(tree: Tree, name: str) -> None:
+    """Let the resync begin that is owed by an array which somebody left frozen, and died. Repeatable."""
+    if read_array(tree, name).sync_action == "frozen":
+        _mark_owed(tree, name)
+        tree.write(f"{array_path(name)}/sync_action", "idle")
 
 
 def _mark_owed(tree: Tree, name: str) -> None:

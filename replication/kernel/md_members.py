@@ -11,6 +11,7 @@ from replication.errors import FailedPrecondition, KernelError, TimedOut, Trilit
 from replication.kernel import blockdev
 from replication.kernel.md import MemberSpec, introduce_member
 from replication.kernel.md_state import (
+    ArrayState,
     MemberState,
     array_path,
     find_member,
@@ -32,6 +33,32 @@ def fail_member(tree: Tree, name: str, kname: str) -> None:
     """
     check_not_last(tree, name, kname)
     tree.write(f"{member_path(name, kname)}/state", "faulty")
+
+
+def fail_if_there(tree: Tree, name: str, kname: str) -> None:
+    """As `fail_member`, where md still takes it for a member: it removes none that has not failed.
+
+    One without a slot gets one first, in an array that is frozen. md would give it one when it is to be
+    removed (remove_and_add_spares), as a member in sync if it has been called so; and when it fails, take it
+    for the last one (raid1_error), where just one other serves.
+    """
+    state = read_array(tree, name)
+    found = state.find_member(kname)
+    if found is None or found.faulty:
+        return
+    if found.slot is None:
+        free = find_slot(state)
+        if free is None:
+            return
+        tree.write(f"{array_path(name)}/sync_action", "frozen")
+        tree.write(f"{member_path(name, kname)}/slot", free)
+    fail_member(tree, name, kname)
+
+
+def find_slot(state: ArrayState) -> int | None:
+    """The lowest that no member has; None when the array is complete."""
+    taken = {member.slot for member in state.members}
+    return next((slot for slot in range(state.raid_disks) if slot not in taken), None)
 
 
 def check_not_last(tree: Tree, name: str, kname: str) -> None:

@@ -92,6 +92,12 @@ NODES = (
         (f"{AGENT}/test_rejoining.py",),
     ),
     Mutant(
+        "what an agent was about to bring back when it died is taken for a member",
+        "replication.agent.rejoin:is_unfinished",
+        mistakes.returns(False),
+        (f"{AGENT}/test_cut_short.py",),
+    ),
+    Mutant(
         "a member that is lost before anybody watches it is waited for",
         "replication.agent.unwatched:Unwatched._break_all_off",
         mistakes.returns(None),

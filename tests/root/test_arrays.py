@@ -164,6 +164,35 @@ def test_a_member_comes_back_with_what_the_bitmap_marks_or_with_everything(
     wait(lambda: local.bits(local.replicas[0]) == (), "the bits to be cleared")
 
 
+@pytest.mark.parametrize("written", [(), ("insync",)], ids=["spare", "called in sync"])
+@pytest.mark.parametrize("others", [1, 2])
+def test_a_member_whose_return_was_cut_short_is_taken_away(
+    local: Stand, written: tuple[str, ...], others: int
+) -> None:
+    """It has no slot yet. The array goes on, also with one other, and it comes back as any does."""
+    local.start()
+    local.write(0, b"1")
+    lost = local.replicas[2]
+    for replica in local.replicas[others:]:
+        local.drop(replica)
+        md_members.remove_member(local.tree, local.name, replica.member)
+    local.write(5, b"2")
+    local.connect(lost)
+    local.holds.hold(lost.hold)
+    local.tree.write(f"{md_state.array_path(local.name)}/sync_action", "frozen")
+    path = md.introduce_member(local.tree, local.name, local.spec(2).members[0], DATA)
+    for word in written:
+        local.tree.write(f"{path}/state", word)
+    md_members.fail_if_there(local.tree, local.name, lost.member)
+    md_members.remove_member(local.tree, local.name, lost.member)
+    assert [member.kname for member in local.state().members] == [
+        replica.member for replica in local.replicas[:others]
+    ]
+    local.write(6, b"3")
+    local.rejoin(lost, use_bitmap=True)
+    assert (local.read(lost, 5), local.read(lost, 6)) == (b"2", b"3")
+
+
 def recover_slowly(local: Stand, bytes_per_second: int) -> None:
     """In full, of one member; it has begun when this returns."""
     local.start()

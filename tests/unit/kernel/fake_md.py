@@ -187,7 +187,7 @@ class FakeMd(FakeTree):
         elif value == "faulty":
             self._fail(base, flags)
         elif value == "remove":
-            self._remove(member, flags)
+            self._remove(base, member, flags)
         else:
             refuse_with(EINVAL, f"state {value}")
 
@@ -198,7 +198,17 @@ class FakeMd(FakeTree):
             self.put(f"{base}/array_state", "write-pending")
             self.put(f"{base}/degraded", str(int(self.read(f"{base}/degraded")) + 1))
 
-    def _remove(self, member: str, flags: set[str]) -> None:
+    def _find_slot(self, base: str, member: str) -> str:
+        """Its own, else one that is free."""
+        there = {self.read(f"{each}/slot") for each in self._members(base)}
+        free = [n for n in map(str, range(int(self.read(f"{base}/raid_disks")))) if n not in there]
+        return self.read(f"{member}/slot") if self.read(f"{member}/slot") != "none" else [*free, "none"][0]
+
+    def _remove(self, base: str, member: str, flags: set[str]) -> None:
+        """One that has not failed stays, or gets a slot (remove_and_add_spares, raid1_remove_disk)."""
+        if self._running(base) and "faulty" not in flags and self._find_slot(base, member) != "none":
+            self.put(f"{member}/slot", self._find_slot(base, member))
+            refuse_with(EBUSY, "remove")
         if self.busy_removals or ("in_sync" in flags and self.read(f"{member}/slot") != "none"):
             self.busy_removals = max(0, self.busy_removals - 1)
             self.put(f"{member}/state", ",".join(sorted(flags)))
