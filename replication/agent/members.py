@@ -7,6 +7,7 @@ from.
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from replication.agent.machine import Machine
@@ -147,7 +148,9 @@ class Members:
                 yield name, state
 
     def read_back(self, name: HoldName, state: HoldState) -> Joint:
-        """The member behind a hold layer that an earlier agent made."""
+        """The member behind a hold layer that an earlier agent made, and perhaps left asleep."""
+        with suppress(TrilithError):  # it is tried again when its array grows or ends
+            self._machine.holds.ensure_running(str(name))
         tree = self._machine.tree
         try:
             below = blockdev.kernel_name(tree, state.path)

@@ -12,7 +12,7 @@ from replication.agent.machine import Machine
 from replication.agent.members import Members
 from replication.agent.peers import Peers
 from replication.agent.rejoin import give_up_unfinished, rejoin
-from replication.agent.release import let_go, obey
+from replication.agent.release import finish_dropping, let_go, obey
 from replication.agent.replicas import Replicas
 from replication.agent.reports import Listener, Reports
 from replication.agent.reshaping import grow
@@ -250,6 +250,7 @@ def read_back_arrays(machine: Machine, members: Members) -> list[Assembled]:
         if state is not None and state.running:
             joints = [members.read_back(name, hold) for name, hold in pairs]
             give_up_unfinished(machine, state, joints)
+            finish_dropping(machine, joints)
             array = Assembled(volume_id, epoch, {joint.replica_id: joint for joint in joints})
             array.writes_kept = md.are_writes_kept(machine.tree, volume_id)
             if state.writable:  # what came while md waited for that agent was woken by nobody: reshaping.py

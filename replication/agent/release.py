@@ -4,6 +4,7 @@ Nothing here starts a program, imports, logs or reads a file system: writes that
 wait for it.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -125,6 +126,13 @@ def break_off(machine: Machine, joint: Joint) -> None:
             break_connections(remote.address, remote.port)
     except TrilithError:  # gone by itself
         return
+
+
+def finish_dropping(machine: Machine, joints: Iterable[Joint]) -> None:
+    """An agent before us may have died before it broke their connections: writes would wait for the peer."""
+    for joint in joints:
+        if joint.released:
+            break_off(machine, joint)
 
 
 def clear_away(machine: Machine, members: Members, array: Assembled) -> None:

@@ -116,6 +116,11 @@ class HoldLayer:
         """Put the layer over `device`, path active: for a new size, or a device that came back as another."""
         self._mapper.replace_table(name, (_target(device, size_bytes),))
 
+    def ensure_running(self, name: str) -> None:
+        """Whoever gave it another table may have ended in between: then all that goes through it waits."""
+        if self._mapper.get(name).suspended:
+            self._mapper.resume(name)
+
     def remove(self, name: str) -> None:
         """Repeatable. FailedPrecondition while an array uses it. Release first what it still holds."""
         self._mapper.remove(name)

@@ -98,6 +98,18 @@ NODES = (
         (f"{AGENT}/test_cut_short.py",),
     ),
     Mutant(
+        "a hold layer that an agent left asleep sleeps on",
+        "replication.kernel.hold:HoldLayer.ensure_running",
+        mistakes.returns(None),
+        (f"{AGENT}/test_reading_back.py",),
+    ),
+    Mutant(
+        "a member is dropped by half when the agent that did it dies",
+        "replication.agent.node:finish_dropping",
+        mistakes.returns(None),
+        (f"{AGENT}/test_reading_back.py",),
+    ),
+    Mutant(
         "a member that is lost before anybody watches it is waited for",
         "replication.agent.unwatched:Unwatched._break_all_off",
         mistakes.returns(None),

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from replication.agent.members import Members
-from replication.agent.names import HoldName
+from replication.agent.names import NQN_PREFIX, HoldName
 from replication.agent.node import read_back_arrays
 from replication.kernel import md, md_members
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.hold import HoldLayer
 from replication.kernel.md import ArraySpec, MemberSpec
 from replication.kernel.md_state import array_path, read_array
-from replication.kernel.nvme import NvmeHost
+from replication.kernel.nvme import Controller, NvmeHost
 from tests.unit.agent.fake_machine import fake_machine, no_local
 from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_md import FakeMd
@@ -29,6 +29,7 @@ def members(tree: FakeMd) -> Iterator[Members]:
     control = FakeControl()
     holds = HoldLayer(DeviceMapper(control), tree)
     for number in range(3):
+        tree.add_block_device(f"sd{number}", f"259:{number}", 64 * MIB)
         holds.ensure(str(HoldName(VOLUME, f"r{number}", 4)), f"259:{number}", 64 * MIB)
     specs = tuple(MemberSpec(f"253:{slot}", slot) for slot in range(3))
     md.assemble(tree, ArraySpec(VOLUME, 3, 60 * MIB, 65536, specs, resync=False))
@@ -52,6 +53,47 @@ def test_a_write_that_waits_for_the_record_goes_on_waiting(members: Members, tre
     md_members.fail_member(tree, VOLUME, "dm-2")
     read_back_arrays(members._machine, members)
     assert read_array(tree, VOLUME).write_pending
+
+
+def test_a_layer_that_an_agent_died_over_goes_on(members: Members, tree: FakeMd) -> None:
+    """Between two steps of letting it grow. All writes wait, and nobody calls a member lost."""
+    md.activate(tree, VOLUME)
+    holds, name = members._machine.holds, str(HoldName(VOLUME, "r1", 4))
+    holds._mapper.suspend(name)
+    read_back_arrays(members._machine, members)
+    assert not holds._mapper.get(name).suspended
+
+
+class Connected(NvmeHost):
+    """Every device comes over the network."""
+
+    def __init__(self, tree: FakeMd) -> None:
+        super().__init__(tree)
+        self.done: list[str] = []
+
+    def find_controller_of(self, namespace: str) -> Controller | None:
+        name, where = f"nvme{namespace[-1]}", "traddr=192.0.2.1,trsvcid=4420"
+        return Controller(name, f"{NQN_PREFIX}{VOLUME}:r1:e4", "connecting", where, "host")
+
+    def stop_holding(self, controller: str) -> None:
+        self.done.append(f"stop {controller}")
+
+    def delete_controller(self, controller: str, *, timeout: float = 20.0) -> None:
+        self.done.append(f"delete {controller}")
+
+
+def test_what_a_dropped_members_connection_keeps_is_let_go_though_an_agent_died_before(
+    members: Members, tree: FakeMd
+) -> None:
+    """Its hold layer had been told to fail already; nvme-tcp keeps what its peer has not answered."""
+    md.activate(tree, VOLUME)
+    host = Connected(tree)
+    members._machine = replace(members._machine, host=host)
+    md_members.fail_member(tree, VOLUME, "dm-2")
+    members._machine.holds.release(str(HoldName(VOLUME, "r2", 4)))
+    read_back_arrays(members._machine, members)
+    assert host.done == ["stop nvme2", "delete nvme2"]
+    assert not read_array(tree, VOLUME).write_pending
 
 
 def test_an_array_that_was_not_active_yet_is_not_made_so(members: Members, tree: FakeMd) -> None:
