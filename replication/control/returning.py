@@ -31,7 +31,7 @@ class Returns:
         return {
             ("reattach", volume.id): partial(self._volumes.reattach, volume.id)
             for volume in bereft
-            if survey.time - self._since[volume.id] >= PATIENCE or _all_answer(volume, survey)
+            if _is_due(volume, survey, survey.time - self._since[volume.id])
         }
 
 
@@ -40,5 +40,13 @@ def _lacks_array(volume: Volume, survey: Survey) -> bool:
     return facts is not None and is_in_use(volume) and all(a.volume_id != volume.id for a in facts.arrays)
 
 
-def _all_answer(volume: Volume, survey: Survey) -> bool:
-    return all(replica.node in survey.facts for replica in in_sync(volume))
+def _is_due(volume: Volume, survey: Survey, seconds: float) -> bool:
+    """Never in vain, as far as is known: the attachment would be over, and nobody makes another.
+
+    Unless those that are wanted besides are away for so long that others are made: that begins with its end.
+    """
+    replicas = in_sync(volume)
+    there = sum(replica.node in survey.facts for replica in replicas)
+    is_late = seconds >= max(PATIENCE, survey.policies[volume.pool].replacement_delay)
+    needed = 1 if is_late else min(max(1, volume.min_in_sync), len(replicas))
+    return there == len(replicas) or (seconds >= PATIENCE and there >= needed)

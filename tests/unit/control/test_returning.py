@@ -8,7 +8,9 @@ from replication.clock import SystemClock
 from replication.control.control import build_control
 from replication.control.lifecycle import has_booted
 from replication.control.reconciler import Reconciler
+from replication.control.repair import Plan
 from replication.control.returning import PATIENCE, Returns
+from replication.control.settings import Settings
 from replication.control.store.memory import MemoryStore
 from replication.control.survey import take_survey
 from replication.control.volumes import VolumeRequest
@@ -106,6 +108,43 @@ def test_replicas_that_may_hold_more_are_waited_for_but_not_for_ever() -> None:
     assert plan(100.0 + PATIENCE, silent=True) == [("reattach", made.id)]
     control.volumes.reattach(made.id)
     assert plan(300.0, silent=False) == []
+
+
+def test_what_nobody_could_start_is_attached_again_when_somebody_can() -> None:
+    """A try in vain would end the attachment, and nobody would make another."""
+    cluster, control = make(["a", "b", "c", "d"])
+    made = control.volumes.create(VolumeRequest("data", GIB, "nvme", preferred_nodes=("a", "b", "c")))
+    control.volumes.attach(made.id, "d")
+    cluster.node("d").boot()
+    returns = Returns(control.volumes)
+
+    def plan(time: float) -> Plan:
+        found = take_survey(control.store, control.executor, SystemClock())
+        return returns.plan(replace(found, time=time))
+
+    for name in "abc":
+        cluster.node(name).silent = True
+    for time in (100.0, 100.0 + PATIENCE, 100.0 + 2 * PATIENCE):
+        assert not plan(time)
+    cluster.node("b").silent = False
+    for task in plan(100.0 + 3 * PATIENCE).values():
+        task()
+    assert control.volumes.get(made.id).epoch == 2
+    assert made.id in cluster.node("d").arrays
+
+
+def test_fewer_than_the_minimum_are_enough_when_the_others_are_to_be_replaced() -> None:
+    cluster, control = make(["a", "b", "c", "d"])
+    control.store.put_settings(Settings("nvme", min_in_sync_replicas=2, replacement_delay=600.0))
+    made = control.volumes.create(VolumeRequest("data", GIB, "nvme", preferred_nodes=("a", "b", "c")))
+    control.volumes.attach(made.id, "d")
+    cluster.node("d").boot()
+    for name in "bc":
+        cluster.node(name).silent = True
+    returns = Returns(control.volumes)
+    found = take_survey(control.store, control.executor, SystemClock())
+    times = (100.0, 100.0 + PATIENCE, 699.0, 700.0)
+    assert [bool(returns.plan(replace(found, time=time))) for time in times] == [False, False, False, True]
 
 
 def test_an_operation_under_way_goes_first() -> None:
