@@ -10,7 +10,7 @@ from replication.control.executor import PREPARE, Executor
 from replication.control.first_look import FirstLook
 from replication.control.lifecycle import has_booted, note_marked
 from replication.control.records import Records
-from replication.control.starting import Start, are_enough, choose_start, order_members
+from replication.control.starting import Start, are_enough, choose_start, order_members, would_do
 from replication.errors import AlreadyExists, Conflict, TrilithError, Unavailable, Unsupported
 from replication.model import NO_LIMITS, ArrayReport, Attachment, Prepared, Versioned, Volume
 
@@ -83,9 +83,12 @@ class Attaching:
         replicas = insync.in_sync(volume)
         answers = self._executor.prepare_all(begun, replicas, PREPARE, partial(are_enough, volume))
         start = choose_start(volume, answers)
+        if not volume.upkeep and would_do(volume, start, answers):
+            require_enough(volume, len(start.ready))
         admitted = self._records.change(volume.id, partial(_admit, begun, start))
         self._tell_left_out(volume, start)
-        _require_enough(admitted.volume)
+        if not volume.upkeep:
+            require_enough(volume, len(insync.in_sync(admitted.volume)))
         prepared = {key: answer for key, answer in answers.items() if isinstance(answer, Prepared)}
         device = self._executor.attach(admitted, order_members(admitted.volume, prepared))
         self.bound(volume)
@@ -146,9 +149,8 @@ def _admit(begun: Versioned, start: Start, volume: Volume) -> Volume:
     return insync.mark(admitted, start.ready, begun.version)
 
 
-def _require_enough(volume: Volume) -> None:
+def require_enough(volume: Volume, count: int) -> None:
     """Nobody may write on fewer replicas than the settings say; we do not write, and bring others back."""
-    count = len(insync.in_sync(volume))
-    if count < volume.min_in_sync and not volume.upkeep:
+    if count < volume.min_in_sync:
         wanted = f"min-in-sync-replicas is {volume.min_in_sync}"
         raise Unavailable(f"volume {volume.name}: only {count} replicas in sync can start, {wanted}")

@@ -58,6 +58,12 @@ def list_sure(volume: Volume, answers: Mapping[str, Prepared | TrilithError]) ->
     return tuple(key for key, answer in prepared if not _doubt(volume, key, answer))
 
 
+def would_do(volume: Volume, start: Start, answers: Mapping[str, Prepared | TrilithError]) -> bool:
+    """Whether too few start only because others are silent: nobody is given up for what cannot be anyway."""
+    silent = sum(isinstance(answer, Unavailable) for answer in answers.values())
+    return len(start.ready) < volume.min_in_sync <= len(start.ready) + silent
+
+
 def order_members(volume: Volume, prepared: Mapping[str, Prepared]) -> tuple[Member, ...]:
     """Those in sync: the source of an owed resync first, then the consumer's own, then the others."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from replication.control.attaching import Attaching
+from replication.control.attaching import Attaching, require_enough
 from replication.control.detaching import Detaching
 from replication.control.insync import get_replica, in_sync, recover
 from replication.control.interrupted import Interrupted
@@ -58,6 +58,7 @@ class Volumes:
         """
         self._records.store.get_node(node)
         with self._records.lock(volume_id, f"attach to {node}"):
+            self._require_use(volume_id)
             return self._attaching.attach(self._give_way(volume_id), node, readonly=readonly)
 
     def reattach(self, volume_id: str) -> None:
@@ -176,6 +177,12 @@ class Volumes:
     def list_page(self, after: str, count: int) -> tuple[Volume, ...]:
         """By id, those that come after the id `after`; at most `count`."""
         return tuple(found.volume for found in self._records.store.list_volumes_after(after, count))
+
+    def _require_use(self, volume_id: str) -> None:
+        """Before ours gives way. Whoever tries again and again would never let a copy come to its end."""
+        volume = self.get(volume_id)
+        if volume.upkeep:
+            require_enough(volume, len(in_sync(volume)))
 
     def _give_way(self, volume_id: str) -> Volume:
         """What was cut short is settled, and our own attachment ends: a copy under way goes on later."""

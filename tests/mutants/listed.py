@@ -52,6 +52,18 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "silent replicas are given up for an attachment that cannot be",
+        "replication.control.starting:would_do",
+        mistakes.returns(False),
+        ("tests/unit/control/test_minimum.py",),
+    ),
+    Mutant(
+        "whoever cannot have a volume yet ends what brings its replicas back",
+        "replication.control.volumes:Volumes._require_use",
+        mistakes.returns(None),
+        ("tests/unit/control/test_minimum.py",),
+    ),
+    Mutant(
         "what an array has not told ends with it",
         "replication.control.detaching:Detaching._follow",
         mistakes.returns(None),

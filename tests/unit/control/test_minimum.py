@@ -66,6 +66,44 @@ def test_nobody_attaches_with_too_few_and_those_that_are_left_out_are_brought_ba
     assert "rebuilding" in lab.states().values()
 
 
+def test_nobody_is_given_up_for_an_attachment_that_cannot_be_while_those_that_are_silent_would_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody has written without them: they would do when the one that answered is lost for good."""
+    monkeypatch.setattr("replication.control.attaching.PREPARE", Waits(0.1, 0.1, 0.1, 0.1))
+    lab = make(2)
+    lab.control.volumes.detach(lab.id)
+    for node in "bc":
+        lab.cluster.node(node).silent = True
+    with pytest.raises(Unavailable, match="only 1 replicas in sync can start, min-in-sync-replicas is 2"):
+        lab.control.volumes.attach(lab.id, "a")
+    assert lab.states() == dict.fromkeys("abc", "in_sync")
+    for node, silent in {"a": True, "b": False, "c": False}.items():
+        lab.cluster.node(node).silent = silent
+    lab.control.volumes.attach(lab.id, "b")
+    assert lab.states() == {"a": "stale", "b": "in_sync", "c": "in_sync"}
+
+
+def test_a_user_who_cannot_have_the_volume_yet_does_not_stop_what_brings_replicas_back() -> None:
+    """A full copy takes longer than whoever attaches it waits to try again."""
+    lab = make(2)
+    lab.control.volumes.detach(lab.id)
+    for node in "bc":
+        lab.cluster.node(node).suspect.add((lab.id, lab.on(node)))
+    with pytest.raises(Unavailable):
+        lab.control.volumes.attach(lab.id, "a")
+    lab.control.volumes.begin_upkeep(lab.id, "a")
+    lab.repair(1)
+    with pytest.raises(Unavailable, match="only 1 replicas in sync can start, min-in-sync-replicas is 2"):
+        lab.control.volumes.attach(lab.id, "a")
+    assert lab.record().upkeep
+    back = next(node for node, state in lab.states().items() if state == "rebuilding")
+    lab.finish(back)
+    lab.cluster.node(back).suspect.clear()
+    lab.control.volumes.attach(lab.id, "a")
+    assert not lab.record().upkeep
+
+
 def test_a_new_volume_has_the_pools_minimum_but_no_more_than_replicas() -> None:
     lab = make(9)
     assert lab.record().min_in_sync == 3
