@@ -138,12 +138,15 @@ def choose_change(
 
 
 def _choose_surplus(volume: Volume, absent: Mapping[str, Absence]) -> Change | None:
-    """One that nobody answers for stays until its node does: what is left of it would be left for good."""
+    """One that nobody answers for stays until its node does: what is left of it would be left for good.
+
+    And none is forgotten while nobody in sync is there: if they never come, a person may go on from it.
+    """
     stale = [r for r in volume.replicas if r.state is ReplicaState.STALE]
     reached = [r for r in stale if absent.get(r.id) is not Absence.SILENT]
-    if reached:
-        return Change(Act.FORGET, reached[0])
     synced = in_sync(volume)
+    if reached:
+        return Change(Act.FORGET, reached[0]) if any(r.id not in absent for r in synced) else None
     leaving = (r for r in synced if r.leaving)
     spare = next(leaving, synced[-1])
     return Change(Act.RETIRE, spare) if len(synced) > volume.replica_count else None
@@ -161,10 +164,21 @@ def _list_kept(volume: Volume, overdue: Collection[str]) -> tuple[Replica, ...]:
 
 
 def has_other(volume: Volume, replica_id: str, facts: Mapping[str, NodeFacts]) -> bool:
-    """Whether another in sync answers whose disk has refused nothing, as far as its header says."""
-    others = [r for r in in_sync(volume) if r.id != replica_id and r.node in facts]
+    """Whether another in sync answers whose disk has refused nothing, as far as its header says.
+
+    Nor, after an unclean end, may have forgotten what this one's has not: starting.py starts without it then.
+    """
+    own = any(r.id == replica_id and _has_booted(volume, r, facts) for r in volume.replicas)
+    here = [r for r in in_sync(volume) if r.id != replica_id and r.node in facts]
+    others = [r for r in here if own or not _has_booted(volume, r, facts)]
     found = [find_facts(facts[r.node], volume.id, r.id) for r in others]
     return any(header is not None and not header.suspect for header in found)
+
+
+def _has_booted(volume: Volume, replica: Replica, facts: Mapping[str, NodeFacts]) -> bool:
+    """As far as is known, since an array of this volume ended in a crash."""
+    unclean = volume.attachment is Attachment.DETACHED and volume.resync_source is not None
+    return unclean and replica.node in facts and facts[replica.node].boot_id != replica.boot_id
 
 
 def choose_new_place(

@@ -37,13 +37,19 @@ def has_work(volume: Volume, pool: Pool, sight: Sight) -> bool:
     if volume.phase not in {Phase.READY, Phase.EXPANDING}:
         return False
     synced = {r.id for r in in_sync(volume)}
-    if volume.attachment is Attachment.DETACHED and synced & set(overdue) and synced - set(overdue):
+    if volume.attachment is Attachment.DETACHED and _wants_start(volume, synced, set(overdue)):
         return True
     if len(list_staying(volume)) >= volume.replica_count:
         return False
     return (
         is_rebuilding(volume) or _can_return(volume, facts, absent) or _can_add(volume, pool, facts, overdue)
     )
+
+
+def _wants_start(volume: Volume, synced: set[str], overdue: set[str]) -> bool:
+    """Who starts decides who is given up: one that is gone, or too many where some may have forgotten."""
+    surplus = volume.resync_source is not None and len(synced) > volume.replica_count
+    return surplus or bool(synced & overdue and synced - overdue)
 
 
 def _can_return(volume: Volume, facts: Facts, absent: Mapping[str, Absence]) -> bool:

@@ -64,6 +64,12 @@ MUTANTS = (
         ("tests/unit/control/test_minimum.py",),
     ),
     Mutant(
+        "a replica is given up for others that may have forgotten what it has",
+        "replication.control.replacement:_has_booted",
+        mistakes.returns(False),
+        ("tests/unit/control/test_replacement.py",),
+    ),
+    Mutant(
         "what an array has not told ends with it",
         "replication.control.detaching:Detaching._follow",
         mistakes.returns(None),

@@ -118,6 +118,29 @@ def test_only_an_answer_that_is_not_suspect_shows_that_another_has_it_all() -> N
     assert not has_other(volume("ii"), "r1", sure)
 
 
+def test_one_that_has_booted_since_an_unclean_end_may_lack_what_another_has() -> None:
+    """Its disk may have forgotten it. Where both have, neither is better."""
+    unclean = detached("ii", resync_source="r0")
+    boots = {r.node: r.boot_id for r in unclean.replicas}
+    for own, other, sure in (("", "", True), ("", "new", False), ("new", "new", True), ("new", "", True)):
+        found = {
+            "a": facts("a", header("r0", "a"), boot_id=own or boots["a"]),
+            "b": facts("b", header("r1", "b"), boot_id=other or boots["b"]),
+        }
+        assert has_other(unclean, "r0", found) is sure
+        assert has_other(detached("ii"), "r0", found)
+        assert has_other(volume("ii", resync_source="r0"), "r0", found)
+
+
+def test_nothing_is_forgotten_while_nobody_in_sync_is_there() -> None:
+    """A person may have to go on from it."""
+    record = replace(volume("is"), replica_count=1)
+    forget = Change(Act.FORGET, record.replicas[1])
+    assert choose_change(record, {}, ()) == forget
+    for why in Absence:
+        assert choose_change(record, {"r0": why}, ()) is None
+
+
 def test_nothing_is_added_to_a_volume_that_no_array_copies_or_that_changes_otherwise() -> None:
     for record in (
         detached("iis"),

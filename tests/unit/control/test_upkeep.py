@@ -152,6 +152,8 @@ HERE = {node: facts(node, header(f"r{n}", node)) for n, node in enumerate("abc")
         (volume("iir", upkeep=True), {}, True),
         (detached("iis", phase=Phase.EXPANDING), HERE, True),
         (detached("iis", phase=Phase.DELETING), HERE, False),
+        (detached("iiii", replica_count=3, resync_source="r0"), HERE, True),
+        (detached("iiii", replica_count=3), HERE, False),
     ],
 )
 def test_when_there_is_work(record: Volume, found: dict[str, NodeFacts], work: bool) -> None:
