@@ -21,7 +21,8 @@ def catch_up(volume: Volume, report: ArrayReport) -> Volume:
     members = {member.replica_id for member in report.members}
     gone = {r.id for r in in_sync(volume) if r.id not in members and _is_heard(r, report)}
     left = [r for r in in_sync(volume) if r.id not in gone]
-    if not left:
+    known = any(r.id in members for r in left)
+    if not left or not (known or report.record_version):
         raise DataLoss(
             f"the record of volume {volume.name} is older than its array, was the state store restored? "
             f"It does not know that {', '.join(sorted(members))} are in sync"
@@ -31,8 +32,11 @@ def catch_up(volume: Volume, report: ArrayReport) -> Volume:
 
 
 def _is_heard(replica: Replica, report: ArrayReport) -> bool:
-    """A report from before its return does not have it yet; an agent that was restarted knows no word."""
-    return report.record_version == 0 or report.record_version >= replica.as_of
+    """A report from before its return does not have it yet.
+
+    Nor is one believed of an agent that has just begun and knows no word: it may come late. It is told one.
+    """
+    return report.record_version >= replica.as_of
 
 
 def _lacking(replica: Replica) -> Replica:

@@ -44,10 +44,20 @@ def test_a_report_from_before_a_replica_returned_says_nothing_of_it() -> None:
     returned = replace(returned, replicas=tuple(replace(r, as_of=8) for r in returned.replicas))
     seen = {version: replace(report(GOOD, GOOD), record_version=version) for version in (0, 7, 8)}
     assert {v: states_of(catch_up(returned, each)) for v, each in seen.items()} == {
-        0: "iis",
+        0: "iii",
         7: "iii",
         8: "iis",
     }
+
+
+def test_an_agent_that_has_just_begun_is_told_a_word_first() -> None:
+    """Its report may come late: others may have returned since, and be the only ones that have it all."""
+    returned = volume("iii")
+    returned = replace(returned, replicas=tuple(replace(r, as_of=8) for r in returned.replicas))
+    alone = replace(report(GOOD), record_version=0)
+    assert states_of(catch_up(returned, alone)) == "iii"
+    with pytest.raises(DataLoss):
+        catch_up(replace(returned, replicas=returned.replicas[1:]), alone)
 
 
 def test_an_array_that_runs_on_what_the_record_does_not_know_is_refused_in_words() -> None:
