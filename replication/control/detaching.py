@@ -45,7 +45,7 @@ class Detaching:
 
     def _follow(self, volume: Volume, array: ArrayReport) -> None:
         """What only the array knows would end with it: who lacks what it acknowledged, and who has it all."""
-        step = follow(str(volume.consumer), array)
+        step = follow(str(volume.consumer), array, asked=True)
         if step(volume) != volume:
             self._records.change(volume.id, step)
 

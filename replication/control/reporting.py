@@ -79,8 +79,8 @@ class Reporting:
         """The agent read all its members again: its answer, when there is more to record in it."""
         answer = self._nodes.to(node).confirm(_word_of(record, report))
         try:
-            return None if react(record.volume, answer) == record.volume else answer
-        except StaleEpoch:
+            return None if follow(node, answer)(record.volume) == record.volume else answer
+        except TrilithError:
             return answer
 
     def _tell_why(self, record: Versioned, report: ArrayReport) -> None:
@@ -106,21 +106,28 @@ def _word_of(record: Versioned, report: ArrayReport) -> Confirmation:
     )
 
 
-def follow(node: str, report: ArrayReport) -> Callable[[Volume], Volume]:
-    """What becomes of the record. It raises StaleEpoch when that has superseded the array."""
+def follow(node: str, report: ArrayReport, *, asked: bool = False) -> Callable[[Volume], Volume]:
+    """What becomes of the record. It raises StaleEpoch when that has superseded the array.
+
+    `asked`: as of `catch_up`.
+    """
 
     def step(volume: Volume) -> Volume:
         if volume.consumer != node:
             raise StaleEpoch(f"volume {volume.name} is not attached to node {node}")
-        return react(catch_up(volume, report), report)
+        return react(catch_up(volume, report, asked=asked), report)
 
     return step
 
 
 def awaits_word(volume: Volume, report: ArrayReport) -> bool:
-    """Whether the agent has a member whose fate depends on the record, changed just now or long before."""
+    """Whether the agent has a member whose fate depends on the record, changed just now or long before.
+
+    Or knows no word of this array: of replicas that it does not have it is heard after one (restored.py).
+    """
     states = {r.id: r.state for r in volume.replicas}
-    return any(_awaits(member, states.get(member.replica_id)) for member in report.members)
+    fateful = any(_awaits(member, states.get(member.replica_id)) for member in report.members)
+    return fateful or report.record_version == 0
 
 
 def _awaits(member: MemberReport, state: ReplicaState | None) -> bool:

@@ -12,14 +12,15 @@ from replication.errors import DataLoss
 from replication.model import ArrayReport, CopyMode, MemberHealth, NodeFacts, Replica, ReplicaState, Volume
 
 
-def catch_up(volume: Volume, report: ArrayReport) -> Volume:
+def catch_up(volume: Volume, report: ArrayReport, *, asked: bool = False) -> Volume:
     """A replica that the array of the record's epoch does not have misses writes, whatever the record says.
 
     Only a record that was restored says so: else a replica is recorded stale before its array lets it go.
+    `asked`: its agent was asked for it after the record was read, so that it comes late for no return.
     DataLoss when the array runs on nothing that the record knows to be in sync.
     """
     members = {member.replica_id for member in report.members}
-    gone = {r.id for r in in_sync(volume) if r.id not in members and _is_heard(r, report)}
+    gone = {r.id for r in in_sync(volume) if r.id not in members and (asked or _is_heard(r, report))}
     left = [r for r in in_sync(volume) if r.id not in gone]
     known = any(r.id in members for r in left)
     if not left or not (known or report.record_version):

@@ -45,7 +45,7 @@ class Volumes:
         """Nothing to do when unknown. FailedPrecondition while attached; Unavailable: it goes on later."""
         with self._records.lock(volume_id, "delete"):
             try:
-                self._give_way(volume_id)
+                self._give_way(self.interrupted.settle_attachment(volume_id))
                 self._provisioning.delete(volume_id)
             except NotFound:
                 if self._exists(volume_id):
@@ -58,8 +58,10 @@ class Volumes:
         """
         self._records.store.get_node(node)
         with self._records.lock(volume_id, f"attach to {node}"):
-            self._require_use(volume_id)
-            return self._attaching.attach(self._give_way(volume_id), node, readonly=readonly)
+            found = self.interrupted.settle_attachment(volume_id)
+            if found.volume.upkeep:  # whoever tries again and again would never let a copy come to its end
+                require_enough(found.volume, len(in_sync(found.volume)))
+            return self._attaching.attach(self._give_way(found), node, readonly=readonly)
 
     def reattach(self, volume_id: str) -> None:
         """To its consumer, if that has lost its array: nobody asks for it after a power cut."""
@@ -93,7 +95,7 @@ class Volumes:
     def end_upkeep(self, volume_id: str) -> None:
         """Detach it, if it is attached for ourselves."""
         with self._records.lock(volume_id, "end upkeep", timeout=TURN_SECONDS):
-            self._give_way(volume_id)
+            self._give_way(self.interrupted.settle_attachment(volume_id))
 
     def end(self, volume_id: str) -> None:
         """Whoever has it, ourselves included; otherwise as `detach`."""
@@ -178,19 +180,12 @@ class Volumes:
         """By id, those that come after the id `after`; at most `count`."""
         return tuple(found.volume for found in self._records.store.list_volumes_after(after, count))
 
-    def _require_use(self, volume_id: str) -> None:
-        """Before ours gives way. Whoever tries again and again would never let a copy come to its end."""
-        volume = self.get(volume_id)
-        if volume.upkeep:
-            require_enough(volume, len(in_sync(volume)))
-
-    def _give_way(self, volume_id: str) -> Volume:
-        """What was cut short is settled, and our own attachment ends: a copy under way goes on later."""
-        found = self.interrupted.settle_attachment(volume_id)
+    def _give_way(self, found: Versioned) -> Volume:
+        """Our own attachment ends: a copy under way goes on later."""
         if not found.volume.upkeep:
             return found.volume
         self._detaching.detach(found)
-        return self.get(volume_id)
+        return self.get(found.volume.id)
 
     def _detach(self, found: Versioned, *, silent: bool) -> None:
         if found.volume.attachment is Attachment.ATTACHING:

@@ -252,6 +252,12 @@ MUTANTS = (
         (RESTORED,),
     ),
     Mutant(
+        "a report of an agent that has just begun is believed though it may be late",
+        "replication.control.restored:_is_heard",
+        mistakes.returns(True),
+        (RESTORED,),
+    ),
+    Mutant(
         "a restored record begins an epoch again",
         "replication.control.first_look:find_newer",
         mistakes.returns(""),

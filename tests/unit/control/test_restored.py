@@ -116,12 +116,27 @@ def test_a_replica_lost_since_the_backup_is_stale_again_as_soon_as_its_array_is_
     assert lab.health("c") is DROPPED
 
 
-def test_detaching_does_not_forget_what_only_the_array_knows() -> None:
+def test_so_it_is_when_the_agent_has_just_begun() -> None:
+    """It is told a word; what it says after that cannot be from before a return."""
     lab = Lab()
     backup = back_up(lab)
     lab.lose("b")
     clear_away(lab, "b")
     restore(lab, backup)
+    lab.cluster.node("a").arrays[lab.id].record_version = 0
+    lab.handle()
+    assert {r.node for r in in_sync(lab.record())} == {"a", "c"}
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["", "and its agent has just begun"])
+def test_detaching_does_not_forget_what_only_the_array_knows(begun: bool) -> None:
+    lab = Lab()
+    backup = back_up(lab)
+    lab.lose("b")
+    clear_away(lab, "b")
+    restore(lab, backup)
+    if begun:
+        lab.cluster.node("a").arrays[lab.id].record_version = 0
     lab.control.volumes.detach(lab.id)
     record = lab.record()
     assert (record.attachment, {r.node for r in in_sync(record)}) == (Attachment.DETACHED, {"a", "c"})
