@@ -59,7 +59,7 @@ MUTANTS = (
     ),
     Mutant(
         "whoever cannot have a volume yet ends what brings its replicas back",
-        "replication.control.volumes:Volumes._require_use",
+        "replication.control.volumes:require_enough",
         mistakes.returns(None),
         ("tests/unit/control/test_minimum.py",),
     ),
