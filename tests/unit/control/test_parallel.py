@@ -41,7 +41,7 @@ def test_answers_and_errors_come_by_key_and_what_hangs_is_late() -> None:
 
 
 LONG = 20.0
-WAITS = Waits(until_enough=LONG, alive=LONG, unknown=0.3, sign=0.1)
+WAITS = Waits(until_enough=LONG, alive=LONG, unknown=1.0, sign=0.1)
 
 
 def ready_after(seconds: float, word: str) -> Callable[[], str]:
@@ -92,12 +92,12 @@ def ask(
 
 
 def test_who_is_alive_is_waited_for_longer_than_who_is_not() -> None:
-    calls = {"quick": ready_after(0, "here"), "busy": ready_after(0.8, "here too"), "dead": never}
+    calls = {"quick": ready_after(0, "here"), "busy": ready_after(2.0, "here too"), "dead": never}
     assert ask(calls, alive=["busy"]) == {"quick": "here", "busy": "here too", "dead": TimedOut}
 
 
 def test_an_error_that_somebody_alive_gives_is_a_sign_too() -> None:
-    calls = {"quick": ready_after(0, "here"), "busy": ready_after(0.8, "here too")}
+    calls = {"quick": ready_after(0, "here"), "busy": ready_after(2.0, "here too")}
 
     def sign(_: str) -> None:
         raise Unsupported("no such call")
@@ -107,12 +107,12 @@ def test_an_error_that_somebody_alive_gives_is_a_sign_too() -> None:
 
 def test_until_there_is_enough_also_those_without_a_sign_are_waited_for() -> None:
     """An error is no answer that would do."""
-    calls = {"fails": fail, "back": ready_after(0.8, "back"), "dead": never}
+    calls = {"fails": fail, "back": ready_after(2.0, "back"), "dead": never}
     assert ask(calls) == {"fails": Unavailable, "back": "back", "dead": TimedOut}
 
 
 def test_an_answer_that_does_not_do_is_not_enough() -> None:
-    calls = {"doubtful": ready_after(0, "perhaps"), "back": ready_after(0.8, "surely")}
+    calls = {"doubtful": ready_after(0, "perhaps"), "back": ready_after(2.0, "surely")}
     answers = ask_patiently(
         calls,
         WAITS,
@@ -130,7 +130,7 @@ def test_patience_ends_with_those_who_are_alive_as_well() -> None:
 def test_nobody_is_asked_for_a_sign_who_is_not_waited_for_any_longer() -> None:
     calls = {"here": ready_after(0, "here"), "dead": never}
     asked = threading.Event()
-    waits = replace(WAITS, sign=0.4)
+    waits = replace(WAITS, sign=2.0)
     ask_patiently(calls, waits, is_enough=has_answer, sign=lambda _: asked.set())
     assert not asked.is_set()
 
