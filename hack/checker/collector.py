@@ -69,6 +69,14 @@ class Record:
         lost = [reason for line in dump if (reason := self._judge_block(line.split(), durable_only))]
         return Verdict(self.durable if durable_only else self.acknowledged, tuple(lost))
 
+    def demanding(self, before: "Record") -> "Record":
+        """What is known now, of which only what had been acknowledged `before` has to be there."""
+        demands = copy.deepcopy(self)
+        demands.acknowledged = before.acknowledged
+        for index, history in demands.blocks.items():
+            history.acknowledged = before.blocks.get(index, History()).acknowledged
+        return demands
+
     def _judge_block(self, words: list[str], durable_only: bool) -> str:
         index = int(words[0])
         if words[1] == "damaged":

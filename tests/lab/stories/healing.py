@@ -1,9 +1,13 @@
 """What stories of getting back to health share."""
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator
 
+import pytest
+
+from hack.lab.errors import LabError
 from replication.clock import SystemClock
 from replication.control.volumes import VolumeRequest
 from replication.model import MIB, ReplicaState, Volume
@@ -81,3 +85,18 @@ def place_of(volume: Volume, node: str) -> str:
     """The logical volume of `node`'s replica."""
     replica = next(each for each in volume.replicas if each.node == node)
     return f"/dev/{replica.volume_group}/{volume.id}_{replica.id}"
+
+
+def recover(stand: Stand, volume: Volume, node: str) -> None:
+    """By the administrator's command, which wants to hear that what is missing may be missing."""
+    replica = next(each.id for each in volume.replicas if each.node == node)
+    words = ("volume", "recover", volume.name, "--from", replica)
+    with pytest.raises(LabError, match="will be lost: say --accept-data-loss"):
+        stand.site.run_cli(*words)
+    assert health(stand, volume) == "lost"
+    assert "recovered" in stand.site.run_cli(*words, "--accept-data-loss")
+
+
+def health(stand: Stand, volume: Volume) -> str:
+    shown = json.loads(stand.site.run_cli("--output", "json", "status"))
+    return next(str(each["health"]) for each in shown["volumes"] if each["id"] == volume.id)

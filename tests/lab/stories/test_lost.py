@@ -1,7 +1,5 @@
 """All replicas in sync are gone for good: the volume says so, and only somebody's word makes it go on."""
 
-import json
-
 import pytest
 
 from hack.lab import images
@@ -10,7 +8,7 @@ from hack.lab.vm import Machine
 from replication.clock import SystemClock
 from replication.model import ReplicaState, Volume
 from tests.lab.stand import PATIENCE, Stand, dump, wait_for
-from tests.lab.stories.healing import create_on, take_disks, wait_until_on
+from tests.lab.stories.healing import create_on, health, recover, take_disks, wait_until_on
 from tests.lab.stories.told import end, tell
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.cluster(nodes=4, fresh=True)]
@@ -58,21 +56,6 @@ def give_up(stand: Stand, volume: Volume, node: str) -> None:
     assert "every replica in sync is gone" in stand.site.run_cli("events", volume.name)
     with pytest.raises(LabError, match="no replica of volume lost can start"):
         stand.site.run_cli("volume", "attach", volume.name, "m3")
-
-
-def recover(stand: Stand, volume: Volume, node: str) -> None:
-    """By the administrator's command, which wants to hear that what is missing may be missing."""
-    replica = next(each.id for each in volume.replicas if each.node == node)
-    words = ("volume", "recover", volume.name, "--from", replica)
-    with pytest.raises(LabError, match="will be lost: say --accept-data-loss"):
-        stand.site.run_cli(*words)
-    assert health(stand, volume) == "lost"
-    assert "recovered" in stand.site.run_cli(*words, "--accept-data-loss")
-
-
-def health(stand: Stand, volume: Volume) -> str:
-    shown = json.loads(stand.site.run_cli("--output", "json", "status"))
-    return next(str(each["health"]) for each in shown["volumes"] if each["id"] == volume.id)
 
 
 def sum_there(machine: Machine, device: str) -> str:

@@ -162,9 +162,8 @@ def count_forgotten(stand: Stand, volume: Volume, replica: Replica, before: Reco
     """Blocks of which the disk holds what is older than acknowledged `before`; no agent runs yet."""
     machine, name = stand.machine(replica.node), f"{replica.volume_group}/{volume.id}_{replica.id}"
     machine.succeed(f"lvchange --config 'activation{{udev_sync=0 udev_rules=0}}' -ay {name}")
-    for index, history in now.blocks.items():
-        history.acknowledged = before.blocks[index].acknowledged if index in before.blocks else 0
-    forgotten = now.judge(dump(machine, f"/dev/{name}", DATA_OFFSET_BYTES).splitlines()).lost
+    held = dump(machine, f"/dev/{name}", DATA_OFFSET_BYTES)
+    forgotten = now.demanding(before).judge(held.splitlines()).lost
     print(f"{replica.node} forgot {len(forgotten)} blocks: {forgotten[:3]}")
     return len(forgotten)
 

@@ -69,6 +69,14 @@ def test_a_snapshot_stays_as_it_was() -> None:
     assert collector.judge("5 0 5 0").lost
 
 
+def test_what_was_acknowledged_later_need_not_be_there() -> None:
+    before = record("I 0 5 1", "A 0 5 1")
+    now = record("I 0 5 1", "A 0 5 1", "I 0 5 2", "A 0 5 2", "I 0 6 3", "A 0 6 3")
+    assert now.demanding(before).judge(["5 0 5 1", "6 0 6 0"]) == Verdict(1, ())
+    assert now.demanding(before).judge(["5 0 5 0"]).lost
+    assert len(now.judge(["5 0 5 1", "6 0 6 0"]).lost) == 2
+
+
 def test_the_longest_stall_is_between_acknowledgements_only() -> None:
     told = Record()
     for line, now in (("A 0 1 1", 1.0), ("I 0 1 2", 3.0), ("A 0 1 2", 5.5), ("A 0 1 3", 6.0)):
