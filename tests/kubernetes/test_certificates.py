@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from csi.certificates.asking import Asker, make_object
 from csi.certificates.authority import ensure_authority
 from csi.certificates.keeper import Keeper
-from csi.certificates.places import NODE_ACCOUNT, REQUESTS, WEBHOOK_CONFIGURATIONS, Places
+from csi.certificates.places import NODE_ACCOUNT, REQUESTS, TRUST, WEBHOOK_CONFIGURATIONS, Places
 from csi.main import main as trilith_csi
 from hack.kubernetes.plane import ControlPlane
 from replication.clock import SystemClock, wait_until
 from replication.control.store.kubernetes import KubernetesStore
-from replication.errors import FailedPrecondition, Unauthenticated, Unavailable
+from replication.errors import FailedPrecondition, NotFound, Unauthenticated, Unavailable
 from replication.identities import FolderIdentity
 from replication.kubernetes.access import Access, Json, read_kubeconfig
 from replication.kubernetes.client import Client
@@ -62,13 +62,23 @@ def pods(plane: ControlPlane, admin: Client) -> PodsOfNodes:
 
 @pytest.fixture
 def keeper(control: Client) -> Iterator[Keeper]:
-    """Of a controller that runs."""
+    """Of a controller that runs, and has said whom to trust."""
     keeper, stop = patiently(lambda: Keeper(control, NAMESPACE, CLOCK, "controller-a")), threading.Event()
     thread = threading.Thread(target=keeper.run, args=(stop,))
     thread.start()
-    yield keeper
-    stop.set()
-    thread.join()
+    try:
+        wait_until(lambda: says_whom_to_trust(control), "whom to trust", timeout=SECONDS, clock=CLOCK)
+        yield keeper
+    finally:
+        stop.set()
+        thread.join()
+
+
+def says_whom_to_trust(client: Client) -> bool:
+    try:
+        return TRUST in patiently(lambda: client.get(PLACES.config_map))["data"]
+    except NotFound:
+        return False
 
 
 MakeAsker = Callable[..., Asker]
