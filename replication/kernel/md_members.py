@@ -151,7 +151,11 @@ def _put(tree: Tree, name: str, member: MemberSpec, size_bytes: int, *, bitmap: 
     path = introduce_member(tree, name, member, size_bytes)
     if bitmap:
         tree.write(f"{path}/state", "insync")
-    tree.write(f"{path}/slot", member.slot)
+    _take_slot(tree, name, kname, member)
+
+
+def _take_slot(tree: Tree, name: str, kname: str, member: MemberSpec) -> None:
+    tree.write(f"{member_path(name, kname)}/slot", member.slot)
     if member.write_mostly:
         set_write_mostly(tree, name, kname, on=True)
 

@@ -8,7 +8,8 @@ from replication.agent.flush import FLUSH_EVERY
 from replication.control.insync import in_sync
 from replication.model import Confirmation, MemberHealth, ReplicaState, Volume
 from tests.lab.stand import PATIENCE, Checked, Interception, Stand, wait_for
-from tests.lab.stories.acts import find_array, kill_agent
+from tests.lab.stories.acts import find_array, kill_agent, make_mortal
+from tests.lab.stories.growing import GROWN_BYTES, end_grown
 from tests.lab.stories.told import end, tell
 
 pytestmark = pytest.mark.lab
@@ -127,6 +128,37 @@ def test_a_replica_lost_while_the_agent_is_away_is_seen_by_the_next(stand: Stand
         verdict = checked.finish()
     tell("agent-away-while-replica-lost", verdict, stall, redundant)
     end(stand, volume, verdict)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("where", ["_take_slot", "start_recovery"])
+def test_an_agent_killed_while_it_brings_a_replica_back_leaves_none_that_counts(
+    stand: Stand, where: str
+) -> None:
+    """md calls it in sync before it has its slot; and would give it one, uncopied, when the array grows."""
+    volume = stand.create("returning")
+    m1, m3 = stand.machine("m1"), stand.machine("m3")
+    with stand.writing(volume, "m1") as checked:
+        m3.crash()
+        checked.wait_for_writes(200)
+        wait_for(lambda: stand.state(volume, "m3") is ReplicaState.STALE, "m3 to be given up")
+        make_mortal(stand, "m1", f"replication.kernel.md_members:{where}")
+        stand.revive(m3)
+        wait_for(lambda: stand.site.agents["m1"].status is not None, "the agent's end")
+        assert len(md_members(stand, volume)) == 3, "it was about to be one"
+        checked.wait_for_writes(200)
+        stand.revive(m1)
+        stand.control.volumes.expand(volume.id, GROWN_BYTES)
+        stall, redundant = checked.collector.stall(), stand.wait_until_redundant(volume)
+        checked.wait_for_writes(200)
+        verdict = checked.finish()
+    tell(f"agent-killed-while-a-replica-returns{where}", verdict, stall, redundant)
+    end_grown(stand, volume, verdict)
+
+
+def md_members(stand: Stand, volume: Volume) -> list[str]:
+    """What md has, in a slot or not."""
+    return stand.machine("m1").succeed(f"ls -d /sys/block/md_{volume.id}/md/dev-*").split()
 
 
 def flushes(checked: Checked) -> bool:
