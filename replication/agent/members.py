@@ -52,6 +52,7 @@ class Joint:
     flushed: float = 0.0  # when the newest flush that completed was begun
     unconnected_since: float | None = None
     retried: float = 0.0  # when its failed path was last tried again
+    broken: bool = False  # since it was dropped its connection has been broken
 
 
 class Members:

@@ -93,8 +93,12 @@ def _fail(machine: Machine, volume_id: str, joint: Joint) -> None:
     with suppress(NotFound):  # removed from the array already
         _mark_faulty(machine, volume_id, joint)
     machine.holds.release(joint.hold)
+    answers = not joint.suspected
     joint.released, joint.suspected = True, ""
-    break_off(machine, joint)
+    if answers:
+        _hang_up(machine, joint)
+    else:
+        break_off(machine, joint)
 
 
 def _mark_faulty(machine: Machine, volume_id: str, joint: Joint) -> None:
@@ -105,14 +109,25 @@ def _mark_faulty(machine: Machine, volume_id: str, joint: Joint) -> None:
         machine.blocking.call(f"fail {joint.hold}", act, timeout=LOCK_TIMEOUT)
 
 
+def _hang_up(machine: Machine, joint: Joint) -> None:
+    """End the connection of a member that is dropped though nobody suspects it: what it keeps is answered.
+
+    To break it would break all connections to that node, and make lost whatever else is written to there.
+    Where it does not answer after all, `clear_away` breaks it.
+    """
+    if joint.remote is not None:
+        with suppress(TrilithError):  # it continues in a thread of its own
+            machine.host.delete_controller(joint.remote.controller, timeout=0.01)
+
+
 def break_off(machine: Machine, joint: Joint) -> None:
     """Make what a remote member's connection keeps come back as errors. Its hold layer has been released.
 
-    Connections are broken in every state of the controller: a live one keeps sent requests until their
-    time-out, and the deletion of one that is connecting waits for the attempt under way, so that is broken
-    as well.
+    All connections to its node are broken, in every state of the controller, as the kernel does not tell
+    whose each is: a live one keeps sent requests until their time-out, and the deletion of one that is
+    connecting waits for the attempt under way.
     """
-    remote = joint.remote
+    remote, joint.broken = joint.remote, True
     if remote is None:
         return
     with suppress(TrilithError):  # each step is tried, whatever became of the one before
@@ -147,6 +162,8 @@ def clear_away(machine: Machine, members: Members, array: Assembled) -> None:
                 remove_member(machine.tree, array.volume_id, joint.kname)
                 members.remove(joint.hold, joint.remote.nqn if joint.remote else "")
             except TrilithError:  # requests to end; tried again at the next round
+                if not joint.broken:
+                    break_off(machine, joint)
                 continue
             del array.members[joint.replica_id]
 

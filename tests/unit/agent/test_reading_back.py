@@ -8,12 +8,15 @@ import pytest
 from replication.agent.members import Members
 from replication.agent.names import NQN_PREFIX, HoldName
 from replication.agent.node import read_back_arrays
+from replication.agent.release import clear_away, obey
+from replication.errors import FailedPrecondition
 from replication.kernel import md, md_members
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.hold import HoldLayer
 from replication.kernel.md import ArraySpec, MemberSpec
 from replication.kernel.md_state import array_path, read_array
 from replication.kernel.nvme import Controller, NvmeHost
+from replication.model import Confirmation
 from tests.unit.agent.fake_machine import fake_machine, no_local
 from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_md import FakeMd
@@ -21,6 +24,7 @@ from tests.unit.kernel.fake_md import FakeMd
 MIB = 1 << 20
 VOLUME = "v00000000000000aa"
 ACTIVE = (f"{array_path(VOLUME)}/array_state", "active")
+WORD = Confirmation(VOLUME, 4, record_version=9, in_sync=("r0", "r1"), rebuilding=(), report=1)
 
 
 @pytest.fixture
@@ -94,6 +98,38 @@ def test_what_a_dropped_members_connection_keeps_is_let_go_though_an_agent_died_
     read_back_arrays(members._machine, members)
     assert host.done == ["stop nvme2", "delete nvme2"]
     assert not read_array(tree, VOLUME).write_pending
+
+
+@pytest.mark.parametrize(("suspected", "first"), [("", "delete nvme2"), ("silent", "stop nvme2")])
+def test_a_member_that_nobody_suspects_is_dropped_without_breaking_what_others_use(
+    members: Members, tree: FakeMd, suspected: str, first: str
+) -> None:
+    """The kernel does not tell whose each connection is: to break one is to break all to its node."""
+    md.activate(tree, VOLUME)
+    host = Connected(tree)
+    members._machine = replace(members._machine, host=host)
+    (array,) = read_back_arrays(members._machine, members)
+    array.members["r2"].suspected = suspected
+    obey(members._machine, array, WORD)
+    assert (host.done[0], array.members["r2"].broken) == (first, bool(suspected))
+
+
+def test_what_its_peer_does_not_answer_is_broken_after_all(
+    members: Members, tree: FakeMd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    md.activate(tree, VOLUME)
+    host = Connected(tree)
+    members._machine = replace(members._machine, host=host)
+    (array,) = read_back_arrays(members._machine, members)
+    obey(members._machine, array, WORD)
+    monkeypatch.setattr("replication.agent.release.remove_member", keeps_requests)
+    for _ in range(2):
+        clear_away(members._machine, members, array)
+    assert host.done == ["delete nvme2", "stop nvme2", "delete nvme2"]
+
+
+def keeps_requests(*_: object) -> None:
+    raise FailedPrecondition("still has requests under way")
 
 
 def test_an_array_that_was_not_active_yet_is_not_made_so(members: Members, tree: FakeMd) -> None:
