@@ -118,7 +118,7 @@ class Members:
         """Take away the hold layer, then the connection. What is still held fails. Repeatable."""
         if self._machine.holds.find(hold) is not None:
             self._machine.holds.release(hold)
-            self._machine.holds.remove(hold)
+        self._machine.holds.remove(hold)
         if nqn:
             self._machine.host.disconnect(nqn)
 
@@ -140,6 +140,12 @@ class Members:
             return blockdev.size_bytes(self._machine.tree, joint.below)
         except NotFound as error:  # what is asked for is the volume, and that is there
             raise Unavailable(f"replica {joint.replica_id}'s device {joint.below} has gone") from error
+
+    def remove_unfinished(self) -> None:
+        """Layers that an agent before us had begun to make: they may keep what is below them open."""
+        for listed in self._machine.holds.list_names("trilith-"):
+            if parse_hold_name(listed) is not None and self._machine.holds.find(listed) is None:
+                self._machine.holds.remove(listed)
 
     def find_holds(self, volume_id: str = "") -> Iterator[tuple[HoldName, HoldState]]:
         """Every hold layer of ours, or only those of one volume."""

@@ -243,6 +243,7 @@ class Agent:
 
 def read_back_arrays(machine: Machine, members: Members) -> list[Assembled]:
     """What an agent before us had assembled. Half-made things are left to the next attach or abandon."""
+    members.remove_unfinished()
     found = sorted(members.find_holds(), key=lambda pair: (pair[0].volume_id, pair[0].epoch))
     arrays = []
     for (volume_id, epoch), pairs in groupby(found, key=lambda pair: (pair[0].volume_id, pair[0].epoch)):

@@ -67,8 +67,10 @@ class HoldLayer:
         return state
 
     def read(self, name: str) -> HoldState:
-        """NotFound when there is no such layer."""
+        """NotFound when there is no such layer, or none yet: it has no table, and nobody can use it."""
         device = self._mapper.get(name)
+        if not device.has_table:
+            raise NotFound(f"{name} has no table")
         table = self._mapper.table(name)
         status = self._mapper.status(name)
         if len(table) != 1 or len(status) != 1 or table[0].kind != "multipath":

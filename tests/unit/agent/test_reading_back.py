@@ -12,6 +12,7 @@ from replication.agent.release import clear_away, obey
 from replication.errors import FailedPrecondition
 from replication.kernel import md, md_members
 from replication.kernel.dm import DeviceMapper
+from replication.kernel.dm_wire import Command, Request, Target
 from replication.kernel.hold import HoldLayer
 from replication.kernel.md import ArraySpec, MemberSpec
 from replication.kernel.md_state import array_path, read_array
@@ -66,6 +67,21 @@ def test_a_layer_that_an_agent_died_over_goes_on(members: Members, tree: FakeMd)
     holds._mapper.suspend(name)
     read_back_arrays(members._machine, members)
     assert not holds._mapper.get(name).suspended
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_layer_that_an_agent_died_over_before_it_was_one_goes(
+    members: Members, tree: FakeMd, loaded: bool
+) -> None:
+    """Made, and without a table in force (dm-ioctl.c): with one loaded it keeps the device below open."""
+    md.activate(tree, VOLUME)
+    holds, name = members._machine.holds, str(HoldName("v00000000000000bb", "r1", 2))
+    holds._mapper._ask(Command.CREATE, Request(name=name, uuid=name))
+    if loaded:
+        holds._mapper.load(name, (Target(0, 8, "multipath", "3 queue_if_no_path queue_mode bio 0 1 1"),))
+    assert [state.name for _, state in members.find_holds("v00000000000000bb")] == []
+    (array,) = read_back_arrays(members._machine, members)
+    assert (array.volume_id, holds.list_names(name)) == (VOLUME, ())
 
 
 class Connected(NvmeHost):
