@@ -19,7 +19,7 @@ from replication.kernel import md
 from replication.kernel.bitmap import Ranges, read_bits, unite
 from replication.kernel.hold import HoldState
 from replication.kernel.md_members import release_pending
-from replication.kernel.md_state import device_of, find_array, read_members
+from replication.kernel.md_state import ArrayState, device_of, find_array, read_members
 from replication.model import AttachSpec, Member
 
 LET_GO_TIMEOUT = 5.0
@@ -135,21 +135,24 @@ class Attachments:
         array = self._arrays.find(volume_id)
         if array is not None and array.epoch > epoch:
             return
-        if find_array(self._machine.tree, volume_id) is not None:
+        state = find_array(self._machine.tree, volume_id)
+        if state is not None:
             evict(self._machine, device_of(volume_id))
-            self._fail_held(volume_id, epoch)
+            self._fail_held(state, epoch)
             self._patiently(lambda: md.stop(self._machine.tree, volume_id, self._machine.clock))
         self._arrays.remove(volume_id)
         self._remove_members(volume_id, epoch)
 
-    def _fail_held(self, volume_id: str, epoch: int) -> None:
-        for name, state in self._members.find_holds(volume_id):
+    def _fail_held(self, array: ArrayState, epoch: int) -> None:
+        """In an array that was left half built nothing is held; to let go there would start it."""
+        for name, state in self._members.find_holds(array.name):
             if name.epoch <= epoch:
                 self._machine.holds.release(state.name)
                 joint = self._members.read_back(name, state)
                 break_off(self._machine, joint)
-        everyone = frozenset(member.kname for member in read_members(self._machine.tree, volume_id))
-        release_pending(self._machine.tree, volume_id, everyone)
+        if array.activated:
+            everyone = frozenset(member.kname for member in read_members(self._machine.tree, array.name))
+            release_pending(self._machine.tree, array.name, everyone)
 
     def _patiently(self, act: Callable[[], None]) -> None:
         """Again while something is open: users that were killed let go, a flush under way ends."""

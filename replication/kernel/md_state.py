@@ -82,6 +82,11 @@ class ArrayState:
         return self.array_state not in ("clear", "inactive")
 
     @property
+    def activated(self) -> bool:
+        """Whether somebody may have written to it: it is more than assembled."""
+        return self.running and self.array_state != "readonly"
+
+    @property
     def writable(self) -> bool:
         return self.array_state in ("clean", "active", "write-pending", "active-idle")
 

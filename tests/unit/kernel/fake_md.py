@@ -78,7 +78,7 @@ class FakeMd(FakeTree):
     def _array_state(self, base: str, value: str) -> None:
         if value == "clear":
             self._clear(base)
-        elif value == "readonly" and not self._running(base):
+        elif value in ("readonly", "active") and not self._running(base):
             self._start(base)
         elif value == "active" and self._running(base):
             blocked = [m for m in self._members(base) if "blocked" in self.read(f"{m}/state")]

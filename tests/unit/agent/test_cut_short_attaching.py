@@ -1,0 +1,149 @@
+"""An agent is killed between two steps of an attachment: the next one finds what it left."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from replication.agent.assembled import Arrays
+from replication.agent.attachment import Attachments
+from replication.agent.members import Members
+from replication.agent.node import read_back_arrays
+from replication.kernel import bitmap
+from replication.kernel.direct import read_direct
+from replication.kernel.dm import DeviceMapper
+from replication.kernel.dm_wire import Command
+from replication.kernel.hold import HoldLayer
+from replication.kernel.md_state import find_array, read_array
+from replication.kernel.nvme import NvmeHost
+from replication.layout import BITMAP_OFFSET_BYTES, BITMAP_SPACE_BYTES
+from replication.model import AttachSpec, Member
+from tests.fakes.mortal import Died
+from tests.unit.agent.fake_machine import fake_machine
+from tests.unit.kernel.fake_dm import FakeControl
+from tests.unit.kernel.fake_md import FakeMd
+
+MIB = 1 << 20
+VOLUME = "v00000000000000aa"
+SIZE, CHUNK, SET = 60 * MIB, 65536, b"\x08"
+STEPS = range(38)  # one more than an attachment of two members has
+CHANGES = (Command.CREATE, Command.LOAD, Command.SUSPEND, Command.REMOVE, Command.MESSAGE)
+
+
+class Life:
+    """So many changes of the kernel more, then nothing at all."""
+
+    def __init__(self) -> None:
+        self.left = 10**9
+        self.dead = False
+
+    def spend(self, cost: int) -> None:
+        self.dead = self.dead or (cost > 0 and not self.left)
+        if self.dead:
+            raise Died
+        self.left -= cost
+
+
+class MortalMd(FakeMd):
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.life = Life()
+
+    def write(self, name: str, value: str | int, *, secret: bool = False) -> None:
+        self.life.spend(1)
+        super().write(name, value, secret=secret)
+
+
+class MortalControl(FakeControl):
+    """Dead together with the tree."""
+
+    def __init__(self, life: Life) -> None:
+        super().__init__()
+        self._life = life
+
+    def ioctl(self, request: int, buffer: bytearray) -> None:
+        self._life.spend(int(request & 0xFF in {command.value for command in CHANGES}))
+        super().ioctl(request, buffer)
+
+
+@dataclass
+class Stand:
+    """r0 and r1 are here, with one bit set; r2 is away."""
+
+    tree: MortalMd
+    members: Members
+    control: MortalControl
+    resync: bool = False
+
+    def start(self) -> Attachments:
+        """A new agent."""
+        machine = self.members._machine
+        self.arrays = Arrays(read_back_arrays(machine, self.members))
+        return Attachments(machine, self.arrays, self.members)
+
+    def spec(self, epoch: int) -> AttachSpec:
+        members = tuple(Member(f"r{number}", None) for number in range(2))
+        return AttachSpec(VOLUME, epoch, 7, SIZE, CHUNK, 3, members, resync=self.resync, readonly=False)
+
+    def kill(self, act: Callable[[], object], steps: int) -> None:
+        life = self.tree.life
+        life.left = steps
+        with suppress(Died):
+            act()
+        life.left, life.dead = 10**9, False
+
+    def check_active(self) -> None:
+        state = read_array(self.tree, VOLUME)
+        assert (state.writable, len(state.members)) == (True, 2)
+        assert self.tree.set_bits[-1] == "3"
+        assert len(self.control.devices) == 2
+
+
+@pytest.fixture(params=[False, True], ids=["clean", "resync"])
+def stand(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
+    tree = MortalMd(tmp_path)
+    for minor in range(6):
+        for name, major in ((f"dm-{minor}", 253), (f"sd{minor}", 8)):
+            tree.add_block_device(name, f"{major}:{minor}", 64 * MIB)
+        with tree.path(f"/dev/dm-{minor}").open("wb") as area:
+            area.seek(BITMAP_OFFSET_BYTES)
+            area.write(SET)
+            area.truncate(BITMAP_OFFSET_BYTES + BITMAP_SPACE_BYTES)
+    monkeypatch.setattr(bitmap, "read_direct", lambda path, *where: read_direct(str(tree.path(path)), *where))
+    control = MortalControl(tree.life)
+    holds = HoldLayer(DeviceMapper(control), tree)
+    machine = replace(fake_machine(tree, holds), host=NvmeHost(tree))
+    members = Members(machine, lambda _, replica_id, __: f"/dev/sd{replica_id[1:]}")
+    yield Stand(tree, members, control, resync=request.param)
+    control.close()
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_an_attachment_cut_short_is_made_by_the_next_one(stand: Stand, steps: int) -> None:
+    attachments = stand.start()
+    stand.kill(lambda: attachments.attach(stand.spec(4)), steps)
+    stand.start().attach(stand.spec(5))
+    stand.check_active()
+    assert read_array(stand.tree, VOLUME).sync_action == "idle"
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_an_attachment_cut_short_leaves_nothing_when_it_is_given_up(stand: Stand, steps: int) -> None:
+    """Whoever writes `active` to an array that does not run starts it, or is refused (array_state_store)."""
+    attachments = stand.start()
+    stand.kill(lambda: attachments.attach(stand.spec(4)), steps)
+    stand.start().abandon(VOLUME, 4)
+    assert find_array(stand.tree, VOLUME) is None
+    assert stand.control.devices == {}
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_an_attachment_whose_end_is_cut_short_ends_with_a_repeat(stand: Stand, steps: int) -> None:
+    attachments = stand.start()
+    attachments.attach(stand.spec(4))
+    stand.kill(lambda: attachments.abandon(VOLUME, 4), steps)
+    stand.start().abandon(VOLUME, 4)
+    assert find_array(stand.tree, VOLUME) is None
+    assert stand.control.devices == {}
