@@ -248,7 +248,7 @@ def read_back_arrays(machine: Machine, members: Members) -> list[Assembled]:
     arrays = []
     for (volume_id, epoch), pairs in groupby(found, key=lambda pair: (pair[0].volume_id, pair[0].epoch)):
         state = find_array(machine.tree, volume_id)
-        if state is not None and state.running:
+        if state is not None and state.activated:
             joints = [members.read_back(name, hold) for name, hold in pairs]
             give_up_unfinished(machine, state, joints)
             finish_dropping(machine, joints)

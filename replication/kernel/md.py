@@ -7,11 +7,11 @@ drivers/md/md.c.
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from replication.clock import Clock, SystemClock, wait_until
-from replication.errors import FailedPrecondition, KernelError, TrilithError
+from replication.errors import FailedPrecondition, KernelError, NotFound, TrilithError
 from replication.kernel import blockdev
 from replication.kernel.bitmap import Ranges, format_set_bits
 from replication.kernel.md_state import (
@@ -172,6 +172,7 @@ def acknowledge_writes(tree: Tree, name: str) -> None:
 
 def stop(tree: Tree, name: str, clock: Clock | None = None) -> None:
     """Repeatable. FailedPrecondition while it is open or holds a write. Returns when the device is gone."""
+    _keep_bits(tree, name)
     try:
         _write_if_there(tree, f"{array_path(name)}/array_state", "clear")
     except KernelError as error:
@@ -184,6 +185,18 @@ def stop(tree: Tree, name: str, clock: Clock | None = None) -> None:
         timeout=_GONE_TIMEOUT,
         clock=clock or SystemClock(),
     )
+
+
+def _keep_bits(tree: Tree, name: str) -> None:
+    """On the disks of an array that was assembled, perhaps by half, and not activated.
+
+    Whoever stops an array clears all bits that no resync needs (md_bitmap_flush), and those that are found on
+    the disks, in an array that owes none, are such until we have set them again (md_bitmap_load).
+    """
+    base = array_path(name)
+    if tree.find(f"{base}/array_state") == "readonly":
+        with suppress(NotFound):  # it has no bitmap
+            tree.write(f"{base}/bitmap/can_clear", "false")
 
 
 def _write_if_there(tree: Tree, name: str, value: str) -> None:

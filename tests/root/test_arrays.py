@@ -193,6 +193,21 @@ def test_a_member_whose_return_was_cut_short_is_taken_away(
     assert (local.read(lost, 5), local.read(lost, 6)) == (b"2", b"3")
 
 
+@pytest.mark.parametrize("members", [(0,), (0, 1)])
+def test_what_disks_mark_is_marked_still_when_an_array_is_stopped_before_it_knows(
+    local: Stand, members: tuple[int, ...]
+) -> None:
+    """It takes that for done (md_bitmap_load), and clears it when it stops (md_bitmap_flush)."""
+    local.start(0, 1)
+    local.write(5, b"1")
+    md.stop(local.tree, local.name)
+    marked = [local.bits(local.replicas[number]) for number in members]
+    assert ((5, 5),) in marked
+    md.assemble(local.tree, local.spec(*members))
+    md.stop(local.tree, local.name)
+    assert [local.bits(local.replicas[number]) for number in members] == marked
+
+
 def recover_slowly(local: Stand, bytes_per_second: int) -> None:
     """In full, of one member; it has begun when this returns."""
     local.start()

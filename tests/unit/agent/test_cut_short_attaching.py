@@ -94,6 +94,11 @@ class Stand:
             act()
         life.left, life.dead = 10**9, False
 
+    def list_bits(self) -> list[bytes]:
+        """Of every device that ever was a member."""
+        paths = sorted(self.tree.path("/dev").glob("dm-*"))
+        return [read_direct(str(path), BITMAP_OFFSET_BYTES, 4096)[:1] for path in paths]
+
     def check_active(self) -> None:
         state = read_array(self.tree, VOLUME)
         assert (state.writable, len(state.members)) == (True, 2)
@@ -127,16 +132,29 @@ def test_an_attachment_cut_short_is_made_by_the_next_one(stand: Stand, steps: in
     stand.start().attach(stand.spec(5))
     stand.check_active()
     assert read_array(stand.tree, VOLUME).sync_action == "idle"
+    assert set(stand.list_bits()) == {SET}
 
 
 @pytest.mark.parametrize("steps", STEPS)
 def test_an_attachment_cut_short_leaves_nothing_when_it_is_given_up(stand: Stand, steps: int) -> None:
-    """Whoever writes `active` to an array that does not run starts it, or is refused (array_state_store)."""
+    """Whoever writes `active` to an array that does not run starts it, or is refused (array_state_store).
+
+    What its members' bitmaps mark is marked still: a replica that is away lacks it.
+    """
     attachments = stand.start()
     stand.kill(lambda: attachments.attach(stand.spec(4)), steps)
     stand.start().abandon(VOLUME, 4)
     assert find_array(stand.tree, VOLUME) is None
     assert stand.control.devices == {}
+    assert set(stand.list_bits()) == {SET}
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_an_attachment_cut_short_is_whole_when_it_is_repeated(stand: Stand, steps: int) -> None:
+    attachments = stand.start()
+    stand.kill(lambda: attachments.attach(stand.spec(4)), steps)
+    stand.start().attach(stand.spec(4))
+    stand.check_active()
 
 
 @pytest.mark.parametrize("steps", range(12))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from replication.errors import TimedOut
+from replication.layout import BITMAP_OFFSET_BYTES, BITMAP_SPACE_BYTES
 from tests.unit.kernel.fake_tree import EBUSY, EEXIST, EINVAL, FakeTree, refuse_with
 
 _NEW_ARRAY = "/sys/module/md_mod/parameters/new_array"
@@ -22,6 +23,7 @@ class FakeMd(FakeTree):
         self.open = False
         self.busy: set[str] = set()  # attributes that a running resync keeps from being written
         self.written: list[tuple[str, str]] = []
+        self._unneeded: dict[str, set[int]] = {}  # chunks that were marked on a disk when an array started
         self.stuck: set[str] = set()  # values of suspend_hi for which md waits too long
 
     def write(self, name: str, value: str | int, *, secret: bool = False) -> None:
@@ -90,6 +92,7 @@ class FakeMd(FakeTree):
         if self.open:
             self.put(f"{base}/array_state", "active")
             refuse_with(EBUSY, "clear")
+        self._flush_bits(base)
         for path in sorted(self.path(base).parent.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         self.path(base).parent.rmdir()
@@ -107,10 +110,36 @@ class FakeMd(FakeTree):
                 f"{base}/sync_action": "idle", f"{base}/degraded": str(missing),
                 f"{base}/sync_completed": "none", f"{base}/sync_speed": "none",
                 f"{base}/mismatch_cnt": "0", f"{base}/bitmap_set_bits": "",
+                f"{base}/bitmap/can_clear": "true",
             }
         )  # fmt: skip
         if len(slots) == 1:
             self.put(f"{base}/resync_start", "none")
+        if self.read(f"{base}/resync_start") == "none":  # else it needs what is marked (md_bitmap_load)
+            self._unneeded[base] = self._read_bits(self._members(base)[0])
+
+    def _area(self, member: str) -> Path:
+        return self.path(f"/dev/{member.rpartition('/dev-')[2]}")
+
+    def _read_bits(self, member: str) -> set[int]:
+        area = self._area(member).read_bytes()[BITMAP_OFFSET_BYTES:][:BITMAP_SPACE_BYTES].rstrip(b"\0")
+        return {8 * place + bit for place, byte in enumerate(area) for bit in range(8) if byte >> bit & 1}
+
+    def _flush_bits(self, base: str) -> None:
+        """Whoever stops an array clears all bits that it does not need, on every member (md_bitmap_flush)."""
+        chunks = self._unneeded.pop(base, set())
+        if self.find(f"{base}/bitmap/can_clear") == "true":
+            for member in self._members(base):
+                self._clear_bits(self._area(member), chunks)
+
+    def _clear_bits(self, area: Path, chunks: set[int]) -> None:
+        with area.open("r+b") as file:
+            for chunk in chunks:
+                place = BITMAP_OFFSET_BYTES + chunk // 8
+                file.seek(place)
+                byte = file.read(1)[0]
+                file.seek(place)
+                file.write(bytes([byte & ~(1 << chunk % 8)]))
 
     def _new_dev(self, base: str, value: str) -> None:
         kname = self.link_name(f"/sys/dev/block/{value}")
@@ -132,6 +161,9 @@ class FakeMd(FakeTree):
 
     def _set_bits(self, base: str, value: str) -> None:
         self.set_bits.append(value)
+        for text in value.split():
+            first, _, last = text.partition("-")
+            self._unneeded.get(base, set()).difference_update(range(int(first), int(last or first) + 1))
         if value and self.read(f"{base}/resync_start") == "none":  # md takes set bits for a resync owed
             self.put(f"{base}/resync_start", "128")
 
