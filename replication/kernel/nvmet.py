@@ -6,6 +6,7 @@ Source: Documentation/nvme and drivers/nvme/target/configfs.c; what was tried is
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from replication.clock import Clock, SystemClock, wait_until
 from replication.errors import FailedPrecondition
@@ -87,8 +88,9 @@ class Nvmet:
 
     def _ensure_subsystem(self, export: Export) -> None:
         path = _subsystem(export.nqn)
-        if not self._tree.exists(path):
-            self._tree.make_directory(path)
+        self._tree.make_directory(path)
+        named = self._tree.read(f"{path}/attr_model") == _MODEL
+        if not named and not self._tree.names(f"{path}/namespaces"):  # else somebody may know it by now
             self._tree.write(f"{path}/attr_model", _MODEL)
         if self._tree.read(f"{path}/attr_allow_any_host") != "0":
             self._tree.write(f"{path}/attr_allow_any_host", 0)
@@ -116,9 +118,18 @@ class Nvmet:
             for number in taken:
                 if self._endpoint(number) == (address, port):
                     return number
-            number = str(next(each for each in range(1, 65536) if str(each) not in taken))
+            begun = (each for each in taken if self._is_begun(f"{ROOT}/ports/{each}"))
+            fresh = (str(each) for each in range(1, 65536) if str(each) not in taken)
+            number = next(chain(begun, fresh))
             self._make_port(f"{ROOT}/ports/{number}", address, port)
             return number
+
+    def _is_begun(self, path: str) -> bool:
+        """Whoever made it was killed before it had its address, which comes last."""
+        ours = self._tree.read(f"{path}/addr_trtype") in {"", "tcp"}
+        return (
+            ours and not self._tree.read(f"{path}/addr_traddr") and not self._tree.names(f"{path}/subsystems")
+        )
 
     def _make_port(self, path: str, address: str, port: int) -> None:
         self._tree.make_directory(path)
