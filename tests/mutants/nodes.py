@@ -98,6 +98,18 @@ NODES = (
         (f"{AGENT}/test_cut_short.py",),
     ),
     Mutant(
+        "a hold layer that an agent left half made stays",
+        "replication.agent.members:Members.remove_unfinished",
+        mistakes.returns(None),
+        (f"{AGENT}/test_reading_back.py",),
+    ),
+    Mutant(
+        "what disks mark is forgotten with an array that was not activated",
+        "replication.kernel.md:_keep_bits",
+        mistakes.returns(None),
+        (f"{AGENT}/test_cut_short_attaching.py",),
+    ),
+    Mutant(
         "a hold layer that an agent left asleep sleeps on",
         "replication.kernel.hold:HoldLayer.ensure_running",
         mistakes.returns(None),

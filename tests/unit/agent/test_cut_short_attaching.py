@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,6 +14,7 @@ from replication.agent.attachment import Attachments
 from replication.agent.members import Members
 from replication.agent.node import read_back_arrays
 from replication.kernel import bitmap
+from replication.kernel.apart import Apart
 from replication.kernel.direct import read_direct
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.dm_wire import Command
@@ -119,7 +122,8 @@ def stand(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(bitmap, "read_direct", lambda path, *where: read_direct(str(tree.path(path)), *where))
     control = MortalControl(tree.life)
     holds = HoldLayer(DeviceMapper(control), tree)
-    machine = replace(fake_machine(tree, holds), host=NvmeHost(tree))
+    apart = cast("Apart", SimpleNamespace(flush=lambda _: None))
+    machine = replace(fake_machine(tree, holds), host=NvmeHost(tree), apart=apart)
     members = Members(machine, lambda _, replica_id, __: f"/dev/sd{replica_id[1:]}")
     yield Stand(tree, members, control, resync=request.param)
     control.close()
@@ -158,10 +162,14 @@ def test_an_attachment_cut_short_is_whole_when_it_is_repeated(stand: Stand, step
 
 
 @pytest.mark.parametrize("steps", range(12))
-def test_an_attachment_whose_end_is_cut_short_ends_with_a_repeat(stand: Stand, steps: int) -> None:
+@pytest.mark.parametrize("end", [Attachments.abandon, Attachments.detach])
+def test_an_attachment_whose_end_is_cut_short_ends_with_a_repeat(
+    stand: Stand, end: Callable[[Attachments, str, int], None], steps: int
+) -> None:
     attachments = stand.start()
     attachments.attach(stand.spec(4))
-    stand.kill(lambda: attachments.abandon(VOLUME, 4), steps)
-    stand.start().abandon(VOLUME, 4)
+    stand.kill(lambda: end(attachments, VOLUME, 4), steps)
+    end(stand.start(), VOLUME, 4)
     assert find_array(stand.tree, VOLUME) is None
     assert stand.control.devices == {}
+    assert set(stand.list_bits()) == {SET}

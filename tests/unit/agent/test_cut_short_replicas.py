@@ -14,28 +14,38 @@ from replication.agent.storage import Storage
 from replication.agent.wiping import IDLE_PAUSE, Wiper, Wiping
 from replication.kernel import direct, header
 from replication.kernel.direct import BLOCK_BYTES
+from replication.kernel.dm import DeviceMapper
+from replication.kernel.dm_wire import Command
 from replication.kernel.nvmet import Nvmet
 from replication.kernel.run import NOTHING
+from replication.kernel.wholes import FOLDER, Wholes
 from replication.model import PrepareSpec, ReplicaSpec
 from tests.fakes.mortal import Died
-from tests.unit.agent.fake_disk import DISK, Node
+from tests.unit.agent.fake_disk import Node
 from tests.unit.agent.fake_machine import fake_machine
-from tests.unit.agent.test_cut_short_attaching import Life
+from tests.unit.agent.test_cut_short_attaching import CHANGES, Life
+from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_nvmet import FakeNvmet
 
 MIB = 1 << 20
 VOLUME, REPLICA = "v00000000000000aa", "r0"
 SIZE, LARGER = 64 * MIB, 128 * MIB
-STEPS = range(9)
+STEPS = range(14)
 READING = ("vgs", "lvs", "pvs")
 
 
 class MortalNode(Node):
     """Its disk remembers what was written to it, wherever a logical volume is called by now."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, disks: int) -> None:
+        super().__init__(root, disks)
         self.life = Life()
+        self.mapped = Mapped(self)
+        self.wholes = Wholes(DeviceMapper(self.mapped), self)
+        for number in range(disks):
+            self.put(f"/sys/class/block/nvme{number}n1/stat", " ".join(11 * ["0"]))
+        for minor in range(9):
+            self.add_block_device(f"dm-{minor}", f"253:{minor}", 0)
         self.blocks: dict[int, dict[int, bytes]] = defaultdict(dict)  # by a volume's minor number
 
     def run(
@@ -53,27 +63,57 @@ class MortalNode(Node):
             assert not any(map(any, self.blocks.pop(minor, {}).values())), "free space holds old bytes"
         return answer
 
-    def _find(self, path: str) -> dict[int, bytes]:
-        _, _, group, name = path.split("/")
-        return self.blocks[self.lvm.groups[group].volumes[name].minor]
+    def device_number(self, name: str) -> str:
+        whole = name.rpartition("/")[2]
+        if name.startswith(f"{FOLDER}/") and whole in self.mapped.devices:
+            return f"253:{self.mapped.devices[whole].minor}"
+        return super().device_number(name)
+
+    def _find(self, path: str, offset: int) -> tuple[dict[int, bytes], int]:
+        """The beginning of a whole lies on its first part, behind that part's own area."""
+        *_, group, name = path.split("/")
+        if not path.startswith(f"{FOLDER}/"):
+            return self.blocks[self.lvm.groups[group].volumes[name].minor], offset
+        target = self.mapped.devices[name].targets[0]
+        number, begin = target.parameters.split()[0 if target.kind == "linear" else 2 :][:2]
+        return self.blocks[int(number.partition(":")[2])], offset + int(begin) * 512
 
     def read_block(self, path: str, offset: int, length: int) -> bytes:
-        return self._find(path).get(offset, bytes(BLOCK_BYTES))[:length]
+        blocks, place = self._find(path, offset)
+        return blocks.get(place, bytes(BLOCK_BYTES))[:length]
 
     def write_block(self, path: str, offset: int, data: bytes) -> None:
         self.life.spend(1)
-        self._find(path)[offset] = data
+        blocks, place = self._find(path, offset)
+        blocks[place] = data
 
     def zero(self, path: str, begin: int, length: int) -> None:
+        """Of a whole only what lies on its first part: nothing else is ever written to here."""
         self.life.spend(1)
-        blocks = self._find(path)
-        for offset in [each for each in blocks if begin <= each < begin + length]:
+        blocks, place = self._find(path, begin)
+        for offset in [each for each in blocks if place <= each < place + length]:
             del blocks[offset]
 
 
+class Mapped(FakeControl):
+    """Its devices show the size of the table that is in force."""
+
+    def __init__(self, node: "MortalNode") -> None:
+        super().__init__()
+        self._node = node
+
+    def ioctl(self, request: int, buffer: bytearray) -> None:
+        self._node.life.spend(int(request & 0xFF in {command.value for command in CHANGES}))
+        super().ioctl(request, buffer)
+        if request & 0xFF == Command.SUSPEND.value:
+            for device in self.devices.values():
+                sectors = str(sum(target.sectors for target in device.targets))
+                self._node.put(f"/sys/class/block/dm-{device.minor}/size", sectors)
+
+
 class Stand:
-    def __init__(self, node: MortalNode, machine: Machine) -> None:
-        self.node, self.machine = node, machine
+    def __init__(self, node: MortalNode, machine: Machine, striped: bool) -> None:
+        self.node, self.machine, self.striped = node, machine, striped
 
     def start(self) -> Replicas:
         """A new agent."""
@@ -98,25 +138,25 @@ class Stand:
 
     @property
     def spec(self) -> ReplicaSpec:
-        (group,) = self.storage.list_volume_groups()
-        return ReplicaSpec(VOLUME, REPLICA, group.name, SIZE, 65536)
+        first, *others = [group.name for group in self.storage.list_volume_groups()]
+        return ReplicaSpec(VOLUME, REPLICA, first, SIZE, 65536, tuple(others), striped=self.striped)
 
-    def free(self) -> int:
-        (group,) = self.storage.list_volume_groups()
-        return group.free_bytes
+    def free(self) -> list[int]:
+        return [group.free_bytes for group in self.storage.list_volume_groups()]
 
 
-@pytest.fixture
-def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
-    node = MortalNode(tmp_path / "node")
+@pytest.fixture(params=[(1, False), (2, True)], ids=["whole", "striped"])
+def stand(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    disks, striped = request.param
+    node = MortalNode(tmp_path / "node", disks)
     monkeypatch.setattr(header, "read_direct", node.read_block)
     monkeypatch.setattr(header, "write_direct", node.write_block)
     monkeypatch.setattr(direct, "zero_range", node.zero)
     target = Nvmet(FakeNvmet(tmp_path / "target"))
-    machine = replace(fake_machine(node), runner=node.run, clock=node, target=target)
-    made = Stand(node, machine)
+    machine = replace(fake_machine(node), runner=node.run, clock=node, target=target, wholes=node.wholes)
+    made = Stand(node, machine, striped)
     made.start()
-    made.storage.ensure_pool("fast", (DISK,))
+    made.storage.ensure_pool("fast", tuple(f"/dev/nvme{number}n1" for number in range(disks)))
     made.wipe()
     return made
 

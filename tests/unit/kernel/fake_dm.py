@@ -131,6 +131,7 @@ class FakeControl:
         device = self._get(name)
         if self.refuse_load:
             raise OSError(errno.EINVAL, "Invalid argument")
+        device.loaded = []  # another one that is loaded takes its place (table_load in dm-ioctl.c)
         offset = 0
         for _target in range(self._fields[5]):
             start, sectors, _status, following, kind = _SPEC.unpack_from(self._data, offset)
