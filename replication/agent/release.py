@@ -93,11 +93,8 @@ def _fail(machine: Machine, volume_id: str, joint: Joint) -> None:
     with suppress(NotFound):  # removed from the array already
         _mark_faulty(machine, volume_id, joint)
     machine.holds.release(joint.hold)
-    answers = not joint.suspected
-    joint.released, joint.suspected = True, ""
-    if answers:
-        _hang_up(machine, joint)
-    else:
+    suspected, joint.suspected, joint.released = joint.suspected, "", True
+    if suspected:
         break_off(machine, joint)
 
 
@@ -107,17 +104,6 @@ def _mark_faulty(machine: Machine, volume_id: str, joint: Joint) -> None:
     act = partial(fail_member, machine.tree, volume_id, joint.kname)
     with suppress(TimedOut):
         machine.blocking.call(f"fail {joint.hold}", act, timeout=LOCK_TIMEOUT)
-
-
-def _hang_up(machine: Machine, joint: Joint) -> None:
-    """End the connection of a member that is dropped though nobody suspects it: what it keeps is answered.
-
-    To break it would break all connections to that node, and make lost whatever else is written to there.
-    Where it does not answer after all, `clear_away` breaks it.
-    """
-    if joint.remote is not None:
-        with suppress(TrilithError):  # it continues in a thread of its own
-            machine.host.delete_controller(joint.remote.controller, timeout=0.01)
 
 
 def break_off(machine: Machine, joint: Joint) -> None:
@@ -153,7 +139,10 @@ def finish_dropping(machine: Machine, joints: Iterable[Joint]) -> None:
 def clear_away(machine: Machine, members: Members, array: Assembled) -> None:
     """Remove what is left of dropped members, as far as the kernel lets it go. The array's lock is held.
 
-    An agent may have died before md had heard that one is dropped.
+    An agent may have died before md had heard that one is dropped. Of one that nobody suspected what is under
+    way is answered, and its connection ends when it is removed; where it does not answer after all it is
+    broken off then. Not before: that breaks all connections to its node, and makes lost whatever else is
+    being written to there.
     """
     for joint in tuple(array.members.values()):
         if joint.released:
