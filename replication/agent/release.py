@@ -31,8 +31,8 @@ def obey(machine: Machine, array: Assembled, word: Confirmation) -> None:
     The array's release lock is held.
 
     In this order: md sends it nothing more; its hold layer fails what it holds; its connection is broken,
-    because nvme-tcp would keep requests that the peer has not answered; then, when every failed member is
-    one that the record does not count, the array goes on.
+    unless it answers, because nvme-tcp would keep requests that the peer has not answered; then, when every
+    failed member is one that the record does not count, the array goes on.
 
     None of it waits long for md's lock. Whoever has that may wait for a request to the very member that is to
     go (md writes its bitmap under it), or to one that the next word will be about.
@@ -93,8 +93,9 @@ def _fail(machine: Machine, volume_id: str, joint: Joint) -> None:
     with suppress(NotFound):  # removed from the array already
         _mark_faulty(machine, volume_id, joint)
     machine.holds.release(joint.hold)
-    suspected, joint.suspected, joint.released = joint.suspected, "", True
-    if suspected:
+    answers = joint.flushed > 0 and not joint.suspected  # nobody has yet, to an agent that has just begun
+    joint.suspected, joint.released = "", True
+    if not answers:
         break_off(machine, joint)
 
 

@@ -1,5 +1,6 @@
 """What a new agent finds assembled."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -116,18 +117,21 @@ def test_what_a_dropped_members_connection_keeps_is_let_go_though_an_agent_died_
     assert not read_array(tree, VOLUME).write_pending
 
 
-@pytest.mark.parametrize(("suspected", "done"), [("", []), ("silent", ["stop nvme2", "delete nvme2"])])
-def test_a_member_that_nobody_suspects_is_dropped_without_breaking_what_others_use(
-    members: Members, tree: FakeMd, suspected: str, done: list[str]
+@pytest.mark.parametrize(
+    ("suspected", "flushed", "broken"), [("", 1.0, False), ("silent", 1.0, True), ("", -math.inf, True)]
+)
+def test_a_member_that_answers_is_dropped_without_breaking_what_others_use(
+    members: Members, tree: FakeMd, suspected: str, flushed: float, broken: bool
 ) -> None:
     """The kernel does not tell whose each connection is: to break one is to break all to its node."""
     md.activate(tree, VOLUME)
     host = Connected(tree)
     members._machine = replace(members._machine, host=host)
     (array,) = read_back_arrays(members._machine, members)
-    array.members["r2"].suspected = suspected
+    array.members["r2"].suspected, array.members["r2"].flushed = suspected, flushed
     obey(members._machine, array, WORD)
-    assert (host.done, array.members["r2"].broken) == (done, bool(suspected))
+    done = ["stop nvme2", "delete nvme2"] if broken else []
+    assert (host.done, array.members["r2"].broken) == (done, broken)
 
 
 def test_what_its_peer_does_not_answer_is_broken_after_all(
@@ -137,6 +141,7 @@ def test_what_its_peer_does_not_answer_is_broken_after_all(
     host = Connected(tree)
     members._machine = replace(members._machine, host=host)
     (array,) = read_back_arrays(members._machine, members)
+    array.members["r2"].flushed = 1.0
     obey(members._machine, array, WORD)
     monkeypatch.setattr("replication.agent.release.remove_member", keeps_requests)
     for _ in range(2):
