@@ -24,45 +24,15 @@ from replication.kernel.md_state import read_array
 from replication.kernel.nvme import NvmeHost
 from replication.layout import BITMAP_OFFSET_BYTES, BITMAP_SPACE_BYTES
 from replication.model import CopyMode, Member, MemberHealth, RejoinSpec
-from tests.fakes.mortal import Died
 from tests.unit.agent.fake_machine import fake_machine
+from tests.unit.agent.mortal_kernel import MortalControl, MortalMd
 from tests.unit.agent.test_rejoining import Looking
-from tests.unit.kernel.fake_dm import FakeControl
-from tests.unit.kernel.fake_md import FakeMd
 
 MIB = 1 << 20
 VOLUME = "v00000000000000aa"
 SIZE, CHUNK = 60 * MIB, 65536
-STEPS = range(11)  # one more than it has
-
-
-class MortalMd(FakeMd):
-    """Whoever writes to it dies after so many writes, and does nothing more."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.lives = 10**9
-        self.dead = False
-
-    def write(self, name: str, value: str | int, *, secret: bool = False) -> None:
-        self.dead = self.dead or not self.lives
-        if self.dead:
-            raise Died
-        self.lives -= 1
-        super().write(name, value, secret=secret)
-
-
-class MortalControl(FakeControl):
-    """Dead together with the tree."""
-
-    def __init__(self, tree: MortalMd) -> None:
-        super().__init__()
-        self._tree = tree
-
-    def ioctl(self, request: int, buffer: bytearray) -> None:
-        if self._tree.dead:
-            raise Died
-        super().ioctl(request, buffer)
+LAYER = 4  # changes that make its hold layer; before them there is nothing to drop
+STEPS = range(15)  # one more than it has
 
 
 @dataclass
@@ -102,7 +72,7 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
             area = bytes(BITMAP_OFFSET_BYTES) + b"\x08".ljust(BITMAP_SPACE_BYTES, b"\0")
             tree.path(f"/dev/{name}").write_bytes(area)
     monkeypatch.setattr(bitmap, "read_direct", lambda path, *where: read_direct(str(tree.path(path)), *where))
-    control = MortalControl(tree)
+    control = MortalControl(tree.life)
     holds = HoldLayer(DeviceMapper(control), tree)
     for number in range(2):
         holds.ensure(str(HoldName(VOLUME, f"r{number}", 4)), f"8:{number}", 64 * MIB)
@@ -116,10 +86,13 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
 
 def kill(stand: Stand, steps: int) -> None:
     """While it brings r2 back, unless it is done by then."""
-    array, stand.tree.lives = stand.start(), steps
-    with suppress(Died):
-        stand.bring_back(array)
-    stand.tree.lives, stand.tree.dead = 10**9, False
+    array = stand.start()
+    stand.tree.life.cut_short(lambda: stand.bring_back(array), steps)
+
+
+def find_rest(steps: int) -> MemberHealth | None:
+    """What the next agent says of it."""
+    return MemberHealth.DROPPED if steps >= LAYER else None
 
 
 def scrub(stand: Stand) -> None:
@@ -134,7 +107,7 @@ def test_nobody_counts_what_was_only_about_to_be_copied(stand: Stand, steps: int
     array, copied = stand.start(), stand.is_copied()
     if not copied:
         scrub(stand)
-    assert stand.health(array) is (MemberHealth.RECOVERING if copied else MemberHealth.DROPPED)
+    assert stand.health(array) is (MemberHealth.RECOVERING if copied else find_rest(steps))
     assert copied == (steps == STEPS[-1])
 
 
@@ -144,7 +117,7 @@ def test_what_was_cut_short_is_known_for_that_and_begun_again(stand: Stand, step
     if stand.is_copied():
         return
     array = stand.start()
-    assert stand.health(array) is MemberHealth.DROPPED
+    assert stand.health(array) is find_rest(steps)
     with suppress(FailedPrecondition):  # set bits were taken for a resync owed, which comes first
         stand.bring_back(array)
     if not stand.is_copied():

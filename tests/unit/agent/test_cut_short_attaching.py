@@ -1,7 +1,6 @@
 """An agent is killed between two steps of an attachment: the next one finds what it left."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,58 +16,18 @@ from replication.kernel import bitmap
 from replication.kernel.apart import Apart
 from replication.kernel.direct import read_direct
 from replication.kernel.dm import DeviceMapper
-from replication.kernel.dm_wire import Command
 from replication.kernel.hold import HoldLayer
 from replication.kernel.md_state import find_array, read_array
 from replication.kernel.nvme import NvmeHost
 from replication.layout import BITMAP_OFFSET_BYTES, BITMAP_SPACE_BYTES
 from replication.model import AttachSpec, Member
-from tests.fakes.mortal import Died
 from tests.unit.agent.fake_machine import fake_machine
-from tests.unit.kernel.fake_dm import FakeControl
-from tests.unit.kernel.fake_md import FakeMd
+from tests.unit.agent.mortal_kernel import MortalControl, MortalMd
 
 MIB = 1 << 20
 VOLUME = "v00000000000000aa"
 SIZE, CHUNK, SET = 60 * MIB, 65536, b"\x08"
 STEPS = range(38)  # one more than an attachment of two members has
-CHANGES = (Command.CREATE, Command.LOAD, Command.SUSPEND, Command.REMOVE, Command.MESSAGE)
-
-
-class Life:
-    """So many changes of the kernel more, then nothing at all."""
-
-    def __init__(self) -> None:
-        self.left = 10**9
-        self.dead = False
-
-    def spend(self, cost: int) -> None:
-        self.dead = self.dead or (cost > 0 and not self.left)
-        if self.dead:
-            raise Died
-        self.left -= cost
-
-
-class MortalMd(FakeMd):
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.life = Life()
-
-    def write(self, name: str, value: str | int, *, secret: bool = False) -> None:
-        self.life.spend(1)
-        super().write(name, value, secret=secret)
-
-
-class MortalControl(FakeControl):
-    """Dead together with the tree."""
-
-    def __init__(self, life: Life) -> None:
-        super().__init__()
-        self._life = life
-
-    def ioctl(self, request: int, buffer: bytearray) -> None:
-        self._life.spend(int(request & 0xFF in {command.value for command in CHANGES}))
-        super().ioctl(request, buffer)
 
 
 @dataclass
@@ -91,11 +50,7 @@ class Stand:
         return AttachSpec(VOLUME, epoch, 7, SIZE, CHUNK, 3, members, resync=self.resync, readonly=False)
 
     def kill(self, act: Callable[[], object], steps: int) -> None:
-        life = self.tree.life
-        life.left = steps
-        with suppress(Died):
-            act()
-        life.left, life.dead = 10**9, False
+        self.tree.life.cut_short(act, steps)
 
     def list_bits(self) -> list[bytes]:
         """Of every device that ever was a member."""

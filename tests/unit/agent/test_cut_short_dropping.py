@@ -1,7 +1,6 @@
 """An agent is killed between two steps of dropping a member, or of taking away what is left of it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from replication.kernel.md import ArraySpec, MemberSpec
 from replication.kernel.md_state import read_array
 from replication.kernel.nvme import NvmeHost
 from replication.model import ArrayReport, Confirmation, MemberHealth
-from tests.fakes.mortal import Died
 from tests.unit.agent.fake_machine import fake_machine, no_local
-from tests.unit.agent.test_cut_short_attaching import MortalControl, MortalMd
+from tests.unit.agent.mortal_kernel import MortalControl, MortalMd
 from tests.unit.agent.test_rejoining import Looking
 
 MIB = 1 << 20
@@ -57,11 +55,8 @@ class Stand:
         clear_away(self.members._machine, self.members, array)
 
     def kill(self, act: Callable[[Assembled], None], steps: int) -> None:
-        array, life = self.start(), self.tree.life
-        life.left = steps
-        with suppress(Died):
-            act(array)
-        life.left, life.dead = 10**9, False
+        array = self.start()
+        self.tree.life.cut_short(lambda: act(array), steps)
 
     def check_gone(self) -> None:
         state = read_array(self.tree, VOLUME)

@@ -1,7 +1,6 @@
 """An agent is killed between two steps of making a replica ready for an epoch, or of ending that."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from replication.kernel.direct import write_direct
 from replication.kernel.header import Header, read_header, write_header
 from replication.kernel.nvmet import Nvmet
 from replication.model import Consumer, Prepared, PrepareSpec
-from tests.fakes.mortal import Died
 from tests.unit.agent.fake_machine import fake_machine
-from tests.unit.agent.test_cut_short_attaching import Life
+from tests.unit.agent.mortal_kernel import Life
 from tests.unit.agent.test_fencing import VOLUME, on_one_place
 from tests.unit.kernel.fake_nvmet import ROOT, FakeNvmet
 
@@ -61,11 +59,7 @@ class Stand:
         return on_one_place(self.machine, self.device)
 
     def kill(self, act: Callable[[], object], steps: int) -> None:
-        life = self.tree.life
-        life.left = steps
-        with suppress(Died):
-            act()
-        life.left, life.dead = 10**9, False
+        self.tree.life.cut_short(act, steps)
 
     def list_left(self) -> list[str]:
         kinds = ("subsystems", "hosts")

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +19,9 @@ from replication.kernel.nvmet import Nvmet
 from replication.kernel.run import NOTHING
 from replication.kernel.wholes import FOLDER, Wholes
 from replication.model import PrepareSpec, ReplicaSpec
-from tests.fakes.mortal import Died
 from tests.unit.agent.fake_disk import Node
 from tests.unit.agent.fake_machine import fake_machine
-from tests.unit.agent.test_cut_short_attaching import CHANGES, Life
+from tests.unit.agent.mortal_kernel import CHANGES, Life
 from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_nvmet import FakeNvmet
 
@@ -124,11 +122,7 @@ class Stand:
         return replicas
 
     def kill(self, act: Callable[[], object], steps: int) -> None:
-        life = self.node.life
-        life.left = steps
-        with suppress(Died):
-            act()
-        life.left, life.dead = 10**9, False
+        self.node.life.cut_short(act, steps)
 
     def wipe(self) -> None:
         for group in self.storage.list_volume_groups():

@@ -1,7 +1,6 @@
 """An agent is killed between two steps of letting an array grow, or of other slots."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from replication.kernel.md_state import array_path, read_array
 from replication.kernel.nvme import NvmeHost
 from replication.layout import DATA_OFFSET_BYTES
 from replication.model import MemberHealth
-from tests.fakes.mortal import Died
 from tests.unit.agent.fake_machine import fake_machine, no_local
-from tests.unit.agent.test_cut_short_attaching import MortalControl, MortalMd
+from tests.unit.agent.mortal_kernel import MortalControl, MortalMd
 from tests.unit.agent.test_rejoining import Looking
 
 MIB = 1 << 20
@@ -60,11 +58,8 @@ class Stand:
         return array
 
     def kill(self, act: Callable[[Assembled], None], steps: int) -> None:
-        array, life = self.start(), self.tree.life
-        life.left = steps
-        with suppress(Died):
-            act(array)
-        life.left, life.dead = 10**9, False
+        array = self.start()
+        self.tree.life.cut_short(lambda: act(array), steps)
 
     def grow(self, array: Assembled) -> None:
         grow(self.members._machine, self.members, array, LARGER)
