@@ -113,10 +113,13 @@ def wants_rebuild(volume: Volume) -> tuple[Replica, ...]:
     return tuple(r for r in volume.replicas if r.state is ReplicaState.STALE)
 
 
-def choose_rebuild(volume: Volume, facts: Mapping[str, NodeFacts]) -> Rebuild | None:
-    """The quickest first: those whose bitmap suffices, then full copies, in the record's order."""
-    able = [_rebuild(volume, r, facts[r.node]) for r in wants_rebuild(volume) if r.node in facts]
-    return min((plan for plan in able if plan), key=lambda plan: plan.copy is CopyMode.FULL, default=None)
+def list_rebuilds(volume: Volume, facts: Mapping[str, NodeFacts]) -> tuple[Rebuild, ...]:
+    """The quickest first: those whose bitmap suffices, then full copies, in the record's order.
+
+    One is begun at a time. Where the first has to wait, another's turn has come.
+    """
+    plans = [_rebuild(volume, r, facts[r.node]) for r in wants_rebuild(volume) if r.node in facts]
+    return tuple(sorted(filter(None, plans), key=lambda plan: plan.copy is CopyMode.FULL))
 
 
 def _rebuild(volume: Volume, replica: Replica, facts: NodeFacts) -> Rebuild | None:

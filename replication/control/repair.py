@@ -20,7 +20,6 @@ from replication.control.policies import read_policies
 from replication.control.rebuild import (
     Rebuild,
     choose_orphans,
-    choose_rebuild,
     choose_stuck,
     choose_superseded,
     choose_tuning,
@@ -33,6 +32,7 @@ from replication.control.rebuild import (
     is_current,
     is_rebuilding,
     judge_orphan,
+    list_rebuilds,
     wants_rebuild,
 )
 from replication.control.records import TURN_SECONDS, Records
@@ -153,8 +153,8 @@ class Repair:
             return True
         if not any(r.node in facts for r in wants_rebuild(volume)):
             return False
-        rebuild = choose_rebuild(volume, facts)
-        return rebuild is None or not self._find_hindrance(volume, rebuild.replica, copies)
+        rebuilds = list_rebuilds(volume, facts)
+        return not rebuilds or self._find_able(volume, rebuilds, copies) is not None
 
     def _recover(self, volume: Volume, facts: dict[str, NodeFacts]) -> None:
         """One replica at a time: end attempts that came to nothing, then begin one."""
@@ -167,10 +167,11 @@ class Repair:
             fresh = self._records.get(volume.id).volume
             if array is None or fresh.epoch != volume.epoch:
                 return
-            rebuild = choose_rebuild(fresh, facts)
+            rebuilds = list_rebuilds(fresh, facts)
+            rebuild = self._find_able(fresh, rebuilds, count_copies(self._list_restless()))
             if rebuild is not None:
                 self._rebuild(fresh, rebuild, array)
-            elif wants_rebuild(fresh):
+            elif wants_rebuild(fresh) and not rebuilds:
                 self._refuse(fresh, facts)
 
     def _look_again(self, volume: Volume) -> ArrayReport | None:
@@ -212,6 +213,12 @@ class Repair:
             record = self._records.change(volume.id, _start(volume.epoch, rebuild))
             self._returns[key] = (*list_recent(self._returns.get(key, ()), now), now)
             return record
+
+    def _find_able(self, volume: Volume, rebuilds: Iterable[Rebuild], copies: Counter[str]) -> Rebuild | None:
+        """The first that need not wait: one that is lost again and again holds up no other."""
+        return next(
+            (each for each in rebuilds if not self._find_hindrance(volume, each.replica, copies)), None
+        )
 
     def _find_hindrance(self, volume: Volume, replica: Replica, copies: Counter[str]) -> str:
         """Why its copy has to wait; empty when it need not."""

@@ -207,7 +207,8 @@ def _operations() -> Iterator[tuple[str, operations.Start]]:
     for node in CONSUMERS:
         yield f"attach to {NODES[node]}", partial(operations.begin_attach, node=node)
     yield "detach", operations.begin_detach
-    yield "rebuild", operations.begin_rebuild
+    yield "rebuild", partial(operations.begin_rebuild, turn=0)
+    yield "rebuild another", partial(operations.begin_rebuild, turn=1)
     yield "settle", operations.settle
 
 

@@ -283,8 +283,8 @@ def settle(world: World) -> World | None:
 # Bringing a replica back
 
 
-def begin_rebuild(world: World) -> World | None:
-    """End attempts that came to nothing, then begin one."""
+def begin_rebuild(world: World, turn: int) -> World | None:
+    """End attempts that came to nothing, then begin one: the quickest, or another while that has to wait."""
     record, array = world.record, current(world)
     if record.attachment is not Attachment.ATTACHED:
         return None
@@ -295,8 +295,10 @@ def begin_rebuild(world: World) -> World | None:
         world = _try(world, partial(insync.stop_rebuild, world.record, record.epoch, name))
     if report is None:
         return world
-    plan = rebuild.choose_rebuild(world.record, node_facts(world))
-    return world if plan is None else _rebuild(world, plan, report)
+    plans = rebuild.list_rebuilds(world.record, node_facts(world))
+    if turn >= len(plans):
+        return None if turn else world
+    return _rebuild(world, plans[turn], report)
 
 
 def _rebuild(world: World, plan: rebuild.Rebuild, report: ArrayReport) -> World:

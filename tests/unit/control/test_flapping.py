@@ -46,16 +46,19 @@ class Flapper:
         self.cluster.add_to(self.control)
         self.id = self.control.volumes.create(VolumeRequest("data", GIB, "nvme")).id
         self.control.volumes.attach(self.id, "a")
-        self.replica = next(r.id for r in self.control.volumes.get(self.id).replicas if r.node == "b")
+        self.replica = self.on("b")
         self.reconciler = Reconciler(self.control, self.clock)
+
+    def on(self, node: str) -> str:
+        return next(r.id for r in self.control.volumes.get(self.id).replicas if r.node == node)
 
     @property
     def is_member(self) -> bool:
         return self.cluster.node("a").arrays[self.id].has_member(self.replica)
 
-    def lose(self, reason: str) -> None:
-        array = self.cluster.node("a").arrays[self.id]
-        array.members[self.replica] = MemberReport(self.replica, MemberHealth.LOST, reason, True)
+    def lose(self, reason: str, replica: str = "") -> None:
+        array, lost = self.cluster.node("a").arrays[self.id], replica or self.replica
+        array.members[lost] = MemberReport(lost, MemberHealth.LOST, reason, True)
         self.reconciler._hear("a", array.report())
         self.reconciler.handle("a", array.report())
 
@@ -87,6 +90,15 @@ def test_a_replica_that_is_slow_all_the_time_makes_writes_wait_a_few_times_an_ho
         away.append(flapper.flap(SLOW, STALL))
     assert away[:6] == [30, 60, 120, 240, 480, 600]
     assert len(away) == 10
+
+
+def test_one_that_has_to_wait_keeps_no_other_waiting() -> None:
+    flapper = Flapper()
+    flapper.lose(SLOW)
+    flapper.lose("its connection is gone", flapper.on("c"))
+    flapper.reconciler.run_once()
+    states = {r.node: r.state for r in flapper.control.volumes.get(flapper.id).replicas}
+    assert states == {"a": ReplicaState.IN_SYNC, "b": ReplicaState.STALE, "c": ReplicaState.REBUILDING}
 
 
 def test_one_that_is_reported_slow_again_and_again_was_lost_once() -> None:

@@ -32,8 +32,7 @@ def test_a_replica_comes_back_also_before_an_expansion_has_ended() -> None:
         "iss", phase=Phase.EXPANDING, size_bytes=2 * GIB, target_size_bytes=2 * GIB, grown_from=GIB
     )
     found = {"b": facts("b", header()), "c": facts("c", header("r2", "c", size_bytes=2 * GIB))}
-    chosen = rebuild.choose_rebuild(growing, found)
-    assert chosen is not None
+    chosen, *_ = rebuild.list_rebuilds(growing, found)
     assert (chosen.replica.id, chosen.grow) == ("r1", True)
 
 
@@ -42,12 +41,11 @@ def test_the_quickest_is_brought_back_first_and_one_at_a_time() -> None:
     first = replace(record.replicas[1], copy=CopyMode.FULL)
     record = replace(record, replicas=(record.replicas[0], first, record.replicas[2]))
     found = {"b": facts("b", header()), "c": facts("c", header("r2", "c", size_bytes=GIB // 2))}
-    plan = rebuild.choose_rebuild(record, found)
-    assert plan is not None
-    assert (plan.replica.id, plan.copy, plan.grow) == ("r2", CopyMode.BITMAP, True)
-    assert rebuild.choose_rebuild(volume("isr"), found) is None
-    assert rebuild.choose_rebuild(detached("iss"), found) is None
-    assert rebuild.choose_rebuild(record, {}) is None
+    plans = [(plan.replica.id, plan.copy, plan.grow) for plan in rebuild.list_rebuilds(record, found)]
+    assert plans == [("r2", CopyMode.BITMAP, True), ("r1", CopyMode.FULL, False)]
+    assert rebuild.list_rebuilds(volume("isr"), found) == ()
+    assert rebuild.list_rebuilds(detached("iss"), found) == ()
+    assert rebuild.list_rebuilds(record, {}) == ()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +64,7 @@ def test_what_a_plan_did_not_know_of(boot: str, suspect: bool, copy: CopyMode, s
 
 
 def test_a_suspect_replica_is_copied_in_full() -> None:
-    plan = rebuild.choose_rebuild(volume("is"), {"b": facts("b", header(suspect=True))})
-    assert plan is not None
+    (plan,) = rebuild.list_rebuilds(volume("is"), {"b": facts("b", header(suspect=True))})
     assert plan.copy is CopyMode.FULL
 
 
@@ -82,7 +79,7 @@ def test_a_suspect_replica_is_copied_in_full() -> None:
 def test_what_is_not_that_replica_is_never_touched(found: object, why: str) -> None:
     record = volume("is")
     assert why in str(rebuild.find_refusal(record, record.replicas[1], found))  # type: ignore[arg-type]
-    assert rebuild.choose_rebuild(record, {"b": found}) is None  # type: ignore[dict-item]
+    assert rebuild.list_rebuilds(record, {"b": found}) == ()  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,26 @@ def test_why_a_replica_is_away(nodes: str, found: dict[str, NodeFacts], why: Abs
     assert find_absence(record, record.replicas[1], frozenset(nodes), found) is why
 
 
+@pytest.mark.parametrize(
+    ("states", "free", "waits", "why"),
+    [
+        ("is", GIB, 0, None),
+        ("is", GIB - 1, 0, Absence.CRAMPED),
+        ("is", GIB - 1, 1, None),
+        ("ii", GIB - 1, 0, None),
+        ("ir", GIB - 1, 0, None),
+    ],
+    ids=["fits", "does not fit", "will fit when old bytes are wiped", "in sync", "grows just now"],
+)
+def test_a_replica_that_missed_an_expansion_needs_room_for_it(
+    states: str, free: int, waits: int, why: Absence | None
+) -> None:
+    record = volume(states, size_bytes=2 * GIB)
+    full = replace(group("b", free=free), reserved_bytes=waits)
+    found = {"b": facts("b", header(), volume_groups=(full, group("b", "vg-x")))}
+    assert find_absence(record, record.replicas[1], frozenset("ab"), found) is why
+
+
 def test_time_is_counted_without_a_break() -> None:
     one = (volume("i"),)
     there = {"a": facts("a", header("r0", "a"))}
