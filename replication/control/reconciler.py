@@ -156,7 +156,7 @@ class Repairs:
 
     def plan_all(self, survey: Survey) -> Iterator[Plan]:
         yield self.repair.plan_cleaning(survey)
-        yield self._replacing.plan(survey)
+        yield self._replacing.plan(survey, self.repair.list_failing(survey.volumes.values()))
         yield self._maintaining.plan(survey)
         yield plan_minimums(self._control.records, survey)
         yield plan_tunings(self._control.executor, survey)

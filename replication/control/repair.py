@@ -47,9 +47,13 @@ from replication.model import (
     Prepared,
     Replica,
     ReplicaFacts,
+    ReplicaState,
     Versioned,
     Volume,
 )
+
+FREE_ATTEMPTS = 3
+"""To bring a replica back. One that was begun more often is failing, until it is in sync."""
 
 Task = Callable[[], object]
 Plan = dict[tuple[str, ...], Task]
@@ -67,6 +71,7 @@ class Repair:
         self._counting = threading.Lock()
         self._returns: dict[tuple[str, str], tuple[float, ...]] = {}  # since this process began
         self._slow: dict[tuple[str, str], tuple[float, ...]] = {}  # when it was lost because it was
+        self._attempts = Counter[tuple[str, str]]()  # since it was in sync
 
     def notice(self, report: ArrayReport) -> None:
         """Who is slow does not come back at once. Asks nobody: writes wait for what becomes of it."""
@@ -75,6 +80,19 @@ class Repair:
                 key = (report.volume_id, member.replica_id)
                 returns = self._returns.get(key, ())
                 self._slow[key] = add_slowness(self._slow.get(key, ()), returns, self._records.clock.now())
+
+    def list_failing(self, volumes: Iterable[Volume]) -> frozenset[tuple[str, str]]:
+        """Replicas that were to be brought back too often since they were in sync: by volume and replica.
+
+        One of a volume at most. Where two are, it may be what they are copied from, and another that is made
+        for them would be of no use either.
+        """
+        out = [(v.id, r.id) for v in volumes for r in v.replicas if r.state is not ReplicaState.IN_SYNC]
+        with self._counting:
+            self._attempts = Counter({key: self._attempts[key] for key in out if self._attempts[key]})
+        failing = [key for key, count in self._attempts.items() if count > FREE_ATTEMPTS]
+        each = Counter(volume_id for volume_id, _ in failing)
+        return frozenset(key for key in failing if each[key[0]] == 1)
 
     def plan_interrupted(self) -> Plan:
         """Operations under way, some of which have lost their process: their lock is free."""
@@ -212,6 +230,7 @@ class Repair:
                 raise Conflict(hindrance)
             record = self._records.change(volume.id, _start(volume.epoch, rebuild))
             self._returns[key] = (*list_recent(self._returns.get(key, ()), now), now)
+            self._attempts[key] += 1
             return record
 
     def _find_able(self, volume: Volume, rebuilds: Iterable[Rebuild], copies: Counter[str]) -> Rebuild | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from replication.control.insync import in_sync
-from replication.control.placement import NO_DOMAINS, SPREAD, Place, Want, choose_places, room_bytes
+from replication.control.placement import NO_DOMAINS, SPREAD, Place, Want, choose_places
 from replication.control.rebuild import find_facts, is_old, list_staying
 from replication.errors import OutOfRange, OutOfSpace
 from replication.model import (
@@ -27,7 +27,6 @@ from replication.model import (
     Phase,
     Pool,
     Replica,
-    ReplicaFacts,
     ReplicaState,
     Volume,
 )
@@ -45,7 +44,7 @@ class Absence(StrEnum):
     DISK_GONE = "its disk is gone"
     NODE_GONE = "its node has left the cluster"
     OLD = "its disk is an old copy of itself"
-    CRAMPED = "its disk has no room for what the volume has grown by"
+    FAILING = "it was to be brought back again and again, in vain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +82,10 @@ def find_absence(
         return Absence.SILENT
     found = facts[replica.node]
     kept = find_facts(found, volume.id, replica.id)
-    if kept is not None and replica.state is ReplicaState.IN_SYNC:
-        return Absence.OLD if is_old(replica, kept) else None
     if kept is not None:
-        return Absence.CRAMPED if _is_cramped(volume, replica, kept, found) else None
+        return Absence.OLD if replica.state is ReplicaState.IN_SYNC and is_old(replica, kept) else None
     there = {group.name for group in found.volume_groups}
     return Absence.MISSING if there.issuperset(replica.groups) else Absence.DISK_GONE
-
-
-def _is_cramped(volume: Volume, replica: Replica, kept: ReplicaFacts, found: NodeFacts) -> bool:
-    """Whether it missed an expansion that it has no room for, as its header says: what grew may be larger."""
-    if replica.state is not ReplicaState.STALE or volume.phase is not Phase.READY:
-        return False
-    room = sum(room_bytes(group) for group in found.volume_groups if group.name in replica.groups)
-    return room < volume.size_bytes - kept.size_bytes
 
 
 def follow_absences(
@@ -105,9 +94,11 @@ def follow_absences(
     nodes: Collection[str],
     facts: Mapping[str, NodeFacts],
     now: float,
+    failing: Collection[Key] = (),
 ) -> dict[Key, Absent]:
-    """Everybody who is away at `now`, each since he was first missed without a break."""
+    """Everybody who is away at `now`, each since he was first missed without a break; `failing` count too."""
     away = {(v.id, r.id): find_absence(v, r, nodes, facts) for v in volumes for r in v.replicas}
+    away = {key: why or (Absence.FAILING if key in failing else None) for key, why in away.items()}
     return {key: Absent(why, known[key].since if key in known else now) for key, why in away.items() if why}
 
 

@@ -1,6 +1,6 @@
 """Replicas that are away for too long get a replacement; what it replaces is given up once it is in sync."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
@@ -40,10 +40,10 @@ class Replacing:
         self._handle = handle
         self._absent: dict[Key, Absent] = {}
 
-    def plan(self, survey: Survey) -> Plan:
-        """One change for each volume that needs one."""
-        volumes = tuple(survey.volumes.values())
-        self._absent = follow_absences(self._absent, volumes, survey.nodes, survey.facts, survey.time)
+    def plan(self, survey: Survey, failing: Collection[Key]) -> Plan:
+        """One change for each volume that needs one. `failing` cannot be brought back, as it seems."""
+        volumes, facts = tuple(survey.volumes.values()), survey.facts
+        self._absent = follow_absences(self._absent, volumes, survey.nodes, facts, survey.time, failing)
         wanting = [v for v in volumes if self._is_wanting(v, survey)]
         plan: Plan = {("replace", v.id): partial(self._change, v.id, survey) for v in wanting}
         for volume in volumes:

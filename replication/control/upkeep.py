@@ -53,8 +53,7 @@ def _wants_start(volume: Volume, synced: set[str], overdue: set[str]) -> bool:
 
 
 def _can_return(volume: Volume, facts: Facts, absent: Mapping[str, Absence]) -> bool:
-    cramped = Absence.CRAMPED
-    stale = [r for r in volume.replicas if r.state is ReplicaState.STALE and absent.get(r.id) is not cramped]
+    stale = [r for r in volume.replicas if r.state is ReplicaState.STALE]
     missing = any(absent.get(r.id) is Absence.MISSING for r in stale)
     return missing or any(r.node in facts and not find_refusal(volume, r, facts[r.node]) for r in stale)
 

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.cluster(nodes=4)]
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
 DRAINED_WITHIN = 250.0  # seconds: five times the quiet figure
+REPLACED_WITHIN = 400.0  # seconds: some attempts to connect end in vain first
 FIRST = ("m1", "m2", "m3")  # where replicas are made; m4 is the spare
 
 
@@ -74,6 +75,22 @@ def test_a_replica_that_stays_away_is_replaced(stand: Stand) -> None:
         stand.wait_until_sound()
         stall, verdict = checked.collector.stall(), checked.finish()
     tell("replaced-elsewhere", verdict, stall, redundant)
+    assert stall < LOSS_STALL
+    end(stand, stand.control.volumes.get(volume.id), verdict)
+
+
+def test_a_replica_that_the_consumer_does_not_reach_is_replaced(stand: Stand) -> None:
+    """Its own node answers the control plane all the time, which tries in vain to bring it back."""
+    volume = create(stand, "apart")
+    m1, m3 = stand.machine("m1"), stand.machine("m3")
+    with setting(stand, "replacement-delay", "5"), stand.writing(volume, "m1") as checked:
+        m1.cut_from(m3.address)
+        redundant = wait_until_on(stand, volume, {"m1", "m2", "m4"}, REPLACED_WITHIN)
+        checked.wait_for_writes(100)
+        m1.heal_from()
+        stand.wait_until_sound()
+        stall, verdict = checked.collector.stall(), checked.finish()
+    tell("replaced-as-not-reached", verdict, stall, redundant)
     assert stall < LOSS_STALL
     end(stand, stand.control.volumes.get(volume.id), verdict)
 

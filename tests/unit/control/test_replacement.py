@@ -46,26 +46,6 @@ def test_why_a_replica_is_away(nodes: str, found: dict[str, NodeFacts], why: Abs
     assert find_absence(record, record.replicas[1], frozenset(nodes), found) is why
 
 
-@pytest.mark.parametrize(
-    ("states", "free", "waits", "why"),
-    [
-        ("is", GIB, 0, None),
-        ("is", GIB - 1, 0, Absence.CRAMPED),
-        ("is", GIB - 1, 1, None),
-        ("ii", GIB - 1, 0, None),
-        ("ir", GIB - 1, 0, None),
-    ],
-    ids=["fits", "does not fit", "will fit when old bytes are wiped", "in sync", "grows just now"],
-)
-def test_a_replica_that_missed_an_expansion_needs_room_for_it(
-    states: str, free: int, waits: int, why: Absence | None
-) -> None:
-    record = volume(states, size_bytes=2 * GIB)
-    full = replace(group("b", free=free), reserved_bytes=waits)
-    found = {"b": facts("b", header(), volume_groups=(full, group("b", "vg-x")))}
-    assert find_absence(record, record.replicas[1], frozenset("ab"), found) is why
-
-
 def test_time_is_counted_without_a_break() -> None:
     one = (volume("i"),)
     there = {"a": facts("a", header("r0", "a"))}
@@ -73,6 +53,8 @@ def test_time_is_counted_without_a_break() -> None:
     assert follow_absences(first, one, "a", {}, 9.0)["v0", "r0"] == Absent(SILENT, 5.0)
     assert follow_absences(first, one, "", {}, 9.0)["v0", "r0"] == Absent(Absence.NODE_GONE, 5.0)
     assert follow_absences(first, one, "a", there, 9.0) == {}
+    in_vain = follow_absences(first, one, "a", there, 9.0, {("v0", "r0")})
+    assert in_vain["v0", "r0"] == Absent(Absence.FAILING, 5.0)
 
 
 @pytest.mark.parametrize(

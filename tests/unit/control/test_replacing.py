@@ -78,23 +78,6 @@ def test_a_replica_that_is_away_for_too_long_is_replaced_elsewhere() -> None:
     assert lab.events("replaced")
 
 
-def test_a_replica_without_room_for_what_the_volume_has_grown_by_is_replaced_elsewhere() -> None:
-    """It answers, and cannot ever return: nobody may wait for it for good, nor its replacement behind it."""
-    lab = Lab()
-    cramped = lab.cluster.node("c")
-    cramped.silent = True
-    lab.lose("c")
-    lab.control.volumes.expand(lab.id, 2 * GIB)
-    cramped.silent = False
-    cramped.disk_bytes = cramped._used("vg-c")
-    lab.repair()
-    assert lab.states() == {"a": "in_sync", "b": "in_sync", "c": "stale", "d": "rebuilding"}
-    lab.finish("d")
-    lab.repair()
-    assert lab.states() == {"a": "in_sync", "b": "in_sync", "d": "in_sync"}
-    assert "no room for what the volume has grown by" in " ".join(lab.events("replaced"))
-
-
 def test_a_rebuild_that_is_just_being_tried_is_waited_for() -> None:
     lab = Lab()
     lab.cluster.node("c").silent = True

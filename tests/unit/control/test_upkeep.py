@@ -164,7 +164,6 @@ def test_who_is_gone_for_good_is_work_only_if_somebody_is_left_or_comes() -> Non
     assert has_work(detached("iii"), POOL, Sight(HERE, HERE, {"r1": Absence.SILENT}, {"r1"}))
     assert not has_work(detached("iii"), POOL, Sight(HERE, HERE, {}, {"r0", "r1", "r2"}))
     assert has_work(detached("iis"), POOL, Sight(HERE, HERE, {"r2": Absence.MISSING}, ()))
-    assert not has_work(detached("iis"), POOL, Sight(HERE, HERE, {"r2": Absence.CRAMPED}, ()))
     lost = {"a": HERE["a"], "b": HERE["b"]}
     assert not has_work(detached("iis"), POOL, Sight(lost, lost, {"r2": Absence.SILENT}, {"r2"}))
     roomy = facts("d", volume_groups=(VolumeGroup("vg-d", "nvme", "/dev/sda", 9 * GIB, 9 * GIB),))
