@@ -295,11 +295,10 @@ class SimNode(FakeNode):
         return Image(dict(self.replicas), contents)
 
     def put_back(self, image: Image) -> None:
-        """While it is off: the disk is what it was then."""
+        """While it is off: the disk is what it was then. Arrays elsewhere go on using the names that they know."""
         self.replace_disk()
         self.replicas.update(image.headers)
-        for key in image.headers:
-            self.machines.place(*key, self.number)
+        self.machines.holders.update(dict.fromkeys(image.headers, self.number))
         for volume_id, disk in image.contents.items():
             plant = self.machines.plant(volume_id)
             self.machines.put(volume_id, kernel.with_disk(plant, self.number, disk))
