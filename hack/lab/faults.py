@@ -90,16 +90,12 @@ class Faults:
 
         Flushes succeed: QEMU flushes the disk itself when it is healed, and must be able to.
         """
-        node = qemu.disk_node(index)
-        errors: dict[str, Any] = {
-            "driver": "blkdebug",
-            "node-name": f"{node}-errors",
-            "image": f"{node}-file",
-        }
         kinds = ("read", "write", "write-zeroes", "discard")
-        errors["inject-error"] = [{"event": "none", "iotype": kind, "errno": 5} for kind in kinds]
-        qmp.execute(self.hardware.monitor, "blockdev-add", errors)
-        _point(self.hardware, index, f"{node}-errors")
+        _inject(self.hardware, index, *({"iotype": kind} for kind in kinds))
+
+    def spoil_sector(self: _Commands, sector: int, index: int = 0) -> None:
+        """Reads of this sector (512 bytes) fail, until `heal_disk_io`, whatever is written there."""
+        _inject(self.hardware, index, {"iotype": "read", "sector": sector})
 
     def heal_disk_io(self: _Commands, index: int = 0) -> None:
         """The disk works again, with what it had."""
@@ -119,6 +115,19 @@ def _shape(machine: _Commands, rule: str) -> None:
     machine.succeed("tc qdisc del dev eth0 root 2>/dev/null; true")
     if rule:
         machine.succeed(f"tc qdisc add dev eth0 root netem limit 10000 {rule}")
+
+
+def _inject(hardware: Hardware, index: int, *rules: dict[str, Any]) -> None:
+    """Have requests that match one of the rules answered with an error."""
+    node = qemu.disk_node(index)
+    errors: dict[str, Any] = {
+        "driver": "blkdebug",
+        "node-name": f"{node}-errors",
+        "image": f"{node}-file",
+        "inject-error": [{"event": "none", "errno": 5, **rule} for rule in rules],
+    }
+    qmp.execute(hardware.monitor, "blockdev-add", errors)
+    _point(hardware, index, f"{node}-errors")
 
 
 def _point(hardware: Hardware, index: int, file: str) -> None:

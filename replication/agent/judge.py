@@ -22,6 +22,7 @@ class Observation:
     in_sync: bool  # md's own word; true between `insync` and `slot`, which the wrapper hides
     path_failed: bool  # the hold layer had an error from below
     released: bool  # the hold layer fails instead of holding: we dropped the member
+    slotless: bool = False  # md has taken its slot away
     controller: str = "live"  # nvme-tcp's state of the connection; `gone` when there is none; local: `live`
     unconnected: float = 0.0  # seconds since the controller was last live
     silence: float = 0.0  # seconds without an answer of the peer's kernel; 0 when local
@@ -46,6 +47,7 @@ def _why_lost(seen: Observation) -> str:
     reasons = (
         (seen.faulty, "an error passed its hold layer and md failed it"),
         (seen.path_failed, "its device reports errors"),
+        (seen.slotless, "md has ended the copy to it: what is to be copied cannot be read, as it seems"),
         (seen.controller in ("gone", "deleting", "dead"), f"its connection is {seen.controller}"),
         (seen.silence >= SILENT_AFTER, f"its node has not answered for {seen.silence:.1f} s"),
         (0.0 < seen.bound <= seen.slow, f"it takes {seen.slow:.1f} s to answer"),

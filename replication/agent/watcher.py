@@ -212,6 +212,7 @@ class Watcher:
             in_sync=member is not None and member.in_sync and state.sync_action != "frozen",
             path_failed=hold is None or not hold.path_active,
             released=joint.released,
+            slotless=member is not None and member.slot is None,
             controller=controller,
             unconnected=now - joint.unconnected_since if joint.unconnected_since else 0.0,
             silence=self._prober.silence(joint.remote.address) if joint.remote else 0.0,

@@ -295,7 +295,7 @@ class SimNode(FakeNode):
         return Image(dict(self.replicas), contents)
 
     def put_back(self, image: Image) -> None:
-        """While it is off: the disk is what it was then. Arrays elsewhere go on using the names that they know."""
+        """While it is off: the disk is what it was then. Arrays elsewhere know the names that they knew."""
         self.replace_disk()
         self.replicas.update(image.headers)
         self.machines.holders.update(dict.fromkeys(image.headers, self.number))

@@ -32,7 +32,14 @@ def write_elsewhere(checked: Checked, number: int) -> None:
 
 
 def create_on(stand: Stand, name: str, nodes: tuple[str, ...], size_bytes: int = 64 * MIB) -> Volume:
-    """With its replicas there, in this order."""
+    """With its replicas there, in this order, once enough of their disks' old bytes have been wiped."""
+
+    def has_room(node: str) -> bool:
+        return any(
+            group.free_bytes > 2 * size_bytes for group in stand.control.nodes.facts(node).volume_groups
+        )
+
+    wait_for(lambda: all(map(has_room, nodes)), f"room on {', '.join(nodes)}", PATIENCE)
     request = VolumeRequest(name, size_bytes, POOL, len(nodes), preferred_nodes=nodes)
     volume = stand.control.volumes.create(request)
     assert {replica.node for replica in volume.replicas} == set(nodes)

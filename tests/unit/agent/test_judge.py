@@ -26,6 +26,7 @@ def test_a_member_that_is_not_in_sync_is_recovering() -> None:
     [
         replace(HEALTHY, faulty=True),
         replace(HEALTHY, path_failed=True),
+        replace(HEALTHY, in_sync=False, slotless=True),
         replace(HEALTHY, controller="gone"),
         replace(HEALTHY, controller="deleting"),
         replace(HEALTHY, silence=SILENT_AFTER),
