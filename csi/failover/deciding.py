@@ -230,9 +230,12 @@ def _find_stranded(view: NodeView) -> tuple[VolumeThere, ...]:
 
 
 def _free(view: NodeView, stranded: tuple[VolumeThere, ...], *, force: bool) -> Free:
-    """A pod that has another volume there that is not fenced is not replaced yet: it could not start."""
+    """A pod that has another volume there that is not fenced is not replaced yet: it could not start.
+
+    Of a node that is back it is all the same: its kubelet takes that one off, and Kubernetes detaches it.
+    """
     freed = {volume.claim for volume in stranded}
-    bound = {volume.claim for volume in view.volumes if volume.held and volume.attached}
+    bound = {volume.claim for volume in view.volumes if force and volume.held and volume.attached}
     pods = tuple(pod for pod in view.pods if _uses(pod, freed) and not _uses(pod, bound))
     in_use = tuple(volume.id for volume in stranded if volume.in_use and not volume.held) if force else ()
     return Free(view.name, in_use, pods, force)

@@ -302,6 +302,11 @@ def test_a_volume_whose_only_copy_is_there_keeps_its_pod(
     assert stand.list_pods() == {"single": False, "both": False}
     assert stand.control.volumes.get(alone.id).consumer == "a"
     assert stand.list_events("a").count("failover-waits") == 1
+    stand.fakes.node("a").silent = False
+    kubelets.alive.add("a")
+    stand.tell("a", unique(alone))
+    step_until(failover, lambda: stand.list_pods()["both"], "the pod that lacks a volume is being deleted")
+    assert stand.list_pods() == {"single": False, "both": True}
 
 
 def test_when_most_are_silent_nobody_is_given_up(

@@ -199,6 +199,13 @@ def test_a_node_that_is_back_keeps_what_was_not_fenced_and_is_freed_of_the_rest(
     assert plan(replace(back, volumes=(OTHER,), leftovers=False)).steps == (Welcome("m1"),)
 
 
+def test_on_a_node_that_is_back_a_pod_of_a_fenced_volume_is_freed_whatever_else_it_uses() -> None:
+    """Its kubelet takes the other one off: without that the pod would wait, and the taint stay, for ever."""
+    both = replace(POD, claims=frozenset({"data", "more"}))
+    back = replace(MARKED, sighting=ANSWERS, kubelet=WELL, volumes=(FENCED, OTHER), pods=(both,))
+    assert plan(back).steps == (Free("m1", (), (both,), force=False),)
+
+
 def test_a_node_of_which_nobody_knows_is_left_as_it_is() -> None:
     """Its agent is back, its kubelet not; or the other way round."""
     fenced = replace(MARKED, volumes=(FENCED,), leftovers=False)
