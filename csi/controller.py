@@ -1,6 +1,7 @@
 """The Controller service: volumes as Kubernetes asks for them. Replicas are the control plane's matter."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import grpc
 
@@ -61,9 +62,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.CreateVolumeResponse:
         wanted = parse_create(request)
         self._check_claim(request.parameters)
-        existing = self._control.volumes.find(wanted.name)
-        asked = to_request(wanted, existing, self._control)
-        volume = self._control.volumes.create(asked)
+        ask = partial(to_request, wanted, self._control)
+        volume = self._control.volumes.ensure(wanted.name, ask)
         check_existing(volume, wanted, self._control.nodes.list(), self._cluster)
         return csi_pb2.CreateVolumeResponse(volume=self._to_message(volume))
 

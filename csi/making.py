@@ -14,7 +14,7 @@ from replication.errors import AlreadyExists, InvalidRequest, OutOfRange, OutOfS
 from replication.model import Node, Phase, Pool, Volume
 
 
-def to_request(wanted: Create, existing: Volume | None, control: Control) -> VolumeRequest:
+def to_request(wanted: Create, control: Control, existing: Volume | None) -> VolumeRequest:
     """OutOfSpace when no node is where the volume must be; of one that exists, that is checked later."""
     pool = find_pool(wanted.storage_class.pool, control.pools.list())
     inside = frozenset(pool.nodes)

@@ -30,10 +30,18 @@ class Volumes:
 
     def create(self, request: VolumeRequest) -> Volume:
         """AlreadyExists says what differs; OutOfSpace, OutOfRange, Unavailable say where."""
+        return self.ensure(request.name, lambda _: request)
+
+    def ensure(self, name: str, ask: Callable[[Volume | None], VolumeRequest]) -> Volume:
+        """As `create`, of what `ask` wants where this volume has the name; None: nobody has.
+
+        It is asked again when that one is gone by then: what is made anew must be where a new one has to be.
+        """
+        found = self.find(name)
+        request = ask(found)
         check_request(request)
-        found = self.find(request.name)
         if found is not None:
-            return self._repeat(found, request)
+            return self._repeat(found, request, ask)
         volume_id = new_volume_id()
         with self._records.lock(volume_id, f"create {request.name}"):
             try:
@@ -193,21 +201,20 @@ class Volumes:
         else:
             self._detaching.detach(found, silent=silent)
 
-    def _repeat(self, volume: Volume, request: VolumeRequest) -> Volume:
+    def _repeat(
+        self, volume: Volume, request: VolumeRequest, ask: Callable[[Volume | None], VolumeRequest]
+    ) -> Volume:
         with self._records.lock(volume.id, f"create {request.name}"):
-            if not self._exists(volume.id):
-                return self._again(request)
-            found = self.get(volume.id)
+            try:
+                found = self.get(volume.id)
+            except NotFound:
+                return self.ensure(request.name, ask)
             if found.phase is Phase.DELETING:
                 self._provisioning.delete(volume.id)
-                return self._again(request)
+                return self.ensure(request.name, ask)
             count = request.replica_count or self._records.store.get_pool(request.pool).replica_count
             check_same(found, request, count)
             return self._provisioning.make(found) if found.phase is Phase.CREATING else found
-
-    def _again(self, request: VolumeRequest) -> Volume:
-        """The name is free by now."""
-        return self.create(request)
 
     def _exists(self, volume_id: str) -> bool:
         try:

@@ -190,6 +190,21 @@ def test_one_replica_that_lies_elsewhere_already_is_said_so(controller: Stub, cl
             assert "usable on node m1 only" in refused(code, controller.CreateVolume, request)
 
 
+def test_one_that_is_still_being_deleted_is_made_anew_only_where_it_must_be(
+    controller: Stub, cluster: Cluster
+) -> None:
+    """Else it would lie where nobody can use it, and be in the way of itself for ever."""
+    wanted = csi_pb2.TopologyRequirement(requisite=topology("m3", cluster=cluster.name))
+    request = create(parameters={"pool": "nvme", "replicas": "1"}, accessibility_requirements=wanted)
+    volume = controller.CreateVolume(request).volume
+    cluster.crash("m3")
+    refused(CODE.UNAVAILABLE, controller.DeleteVolume, delete(volume.volume_id))
+    cluster.fakes.node("m3").silent = False
+    cluster.control.emptying.cordon("m3")
+    refused(CODE.OUT_OF_RANGE, controller.CreateVolume, request)
+    assert cluster.control.volumes.list() == ()
+
+
 def test_zones_say_which_nodes_are_meant(controller: Stub, cluster: Cluster) -> None:
     cluster.control.nodes.label("m3", {"topology.kubernetes.io/zone": "z3"})
     zone = csi_pb2.Topology(segments={"topology.kubernetes.io/zone": "z3"})
