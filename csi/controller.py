@@ -1,7 +1,6 @@
 """The Controller service: volumes as Kubernetes asks for them. Replicas are the control plane's matter."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import grpc
 
@@ -19,6 +18,7 @@ from csi.requests import parse_attach, parse_create, parse_detach, parse_expand,
 from csi.topology import find_places, to_message
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from replication.control.control import Control
+from replication.control.volumes import VolumeRequest
 from replication.errors import InvalidRequest, NotFound
 from replication.model import Attachment, Phase, Volume
 
@@ -60,9 +60,17 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def CreateVolume(
         self, request: csi_pb2.CreateVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.CreateVolumeResponse:
+        """A claim is looked at before its volume is made, and not again: it may be gone by a repeat.
+
+        Whoever asks takes a refusal for good, and would leave the volume behind instead of deleting it.
+        """
         wanted = parse_create(request)
-        self._check_claim(request.parameters)
-        ask = partial(to_request, wanted, self._control)
+
+        def ask(existing: Volume | None) -> VolumeRequest:
+            if existing is None:
+                self._check_claim(request.parameters)
+            return to_request(wanted, self._control, existing)
+
         volume = self._control.volumes.ensure(wanted.name, ask)
         check_existing(volume, wanted, self._control.nodes.list(), self._cluster)
         return csi_pb2.CreateVolumeResponse(volume=self._to_message(volume))
