@@ -118,11 +118,14 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     def ControllerExpandVolume(
         self, request: csi_pb2.ControllerExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.ControllerExpandVolumeResponse:
-        """The agent grows array and file system together, so nothing is left to do on the node."""
+        """The agent grows array and file system together, so nothing is left to do on the node.
+
+        What is growing is made to end, as the record has the new size before the array does.
+        """
         wanted = parse_expand(request)
         volume = self._control.volumes.get(wanted.volume_id)
         check_limit(volume, wanted.capacity)
-        if not wanted.capacity.admits(volume.size_bytes):
+        if volume.phase is Phase.EXPANDING or not wanted.capacity.admits(volume.size_bytes):
             volume = self._control.volumes.expand(volume.id, choose_size(wanted.capacity))
         return csi_pb2.ControllerExpandVolumeResponse(
             capacity_bytes=volume.size_bytes, node_expansion_required=False

@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from csi.v1 import csi_pb2, csi_pb2_grpc
-from replication.model import GIB, MIB
+from replication.control.lifecycle import begin_expand, show_growth
+from replication.model import GIB, MIB, Phase
 from tests.unit.csi.conftest import Cluster, refused
 from tests.unit.csi.requests import MODE, attach, block, capacity, create, expand, mount, topology
 
@@ -362,6 +363,19 @@ def test_expanding_is_done_when_it_returns(
 def test_expanding_to_what_it_has_changes_nothing(controller: Stub, volume_id: str) -> None:
     request = expand(volume_id=volume_id, capacity_range=capacity(100 * MIB))
     assert controller.ControllerExpandVolume(request).capacity_bytes == 256 * MIB
+
+
+def test_an_expansion_that_was_cut_short_when_only_the_record_had_it_is_ended(
+    controller: Stub, cluster: Cluster, volume_id: str
+) -> None:
+    """The record has the new size before the array does."""
+    controller.ControllerPublishVolume(attach(volume_id=volume_id))
+    records = cluster.control.records
+    records.change(volume_id, lambda v: begin_expand(v, 512 * MIB))
+    records.change(volume_id, lambda v: show_growth(v, 512 * MIB))
+    controller.ControllerExpandVolume(expand(volume_id=volume_id))
+    assert cluster.control.volumes.get(volume_id).phase is Phase.READY
+    assert cluster.fakes.node("m1").arrays[volume_id].size_bytes == 512 * MIB
 
 
 @pytest.mark.parametrize(
