@@ -34,7 +34,7 @@ class DiskPools:
             with suppress(AlreadyExists):  # the watch will tell
                 self._watched.put(self._client.create(DISK_POOLS, _make(name, *names[name])))
         for name, found in there.items():
-            self._statuses.learn(_path(name), found.get("status") or {})
+            self._statuses.learn(_path(name), found.get("status") or {}, found["metadata"]["uid"])
         self._statuses.keep(map(_path, names), DISK_POOLS)
 
     def find_sizes(self, pool: str, node: str) -> Mapping[str, int]:

@@ -28,14 +28,18 @@ class Statuses:
         self._pause = 1.0 / per_second
         self._changed = threading.Condition()
         self._known: dict[str, Json] = {}  # as the server has them, by path
+        self._uids: dict[str, str] = {}  # of the objects that these are of
         self._waiting: dict[str, Json] = {}
         self._later: dict[str, Json] = {}
         self._busy = False
 
-    def learn(self, path: str, status: Json) -> None:
-        """What the server has; what we wrote ourselves since then is newer."""
+    def learn(self, path: str, status: Json, uid: str) -> None:
+        """What the server has; what we wrote ourselves since then is newer, but to another of that name."""
         with self._changed:
-            self._known.setdefault(path, status)
+            if self._uids.setdefault(path, uid) == uid:
+                self._known.setdefault(path, status)
+            else:
+                self._uids[path], self._known[path] = uid, status
 
     def get(self, path: str) -> Json:
         """As it is, or is about to be; empty when nothing was ever said."""
@@ -62,6 +66,7 @@ class Statuses:
         with self._changed:
             for gone in {path for path in self._known if path.startswith(prefix)} - set(paths):
                 del self._known[gone]
+                self._uids.pop(gone, None)
                 self._forget(gone)
 
     def flush(self, timeout: float) -> bool:

@@ -147,7 +147,7 @@ class StoragePools:
         self._say(pool, ready, {"nodes": giving, **add_up(rooms)})
 
     def _say(self, pool: StoragePool, condition: Condition, status: Mapping[str, object]) -> None:
-        self._statuses.learn(pool.path, pool.status)
+        self._statuses.learn(pool.path, pool.status, pool.uid)
         self._announcer.tell(pool, condition)
         self._statuses.offer(pool.path, dict(status), [condition], generation=pool.generation)
 
@@ -168,7 +168,7 @@ class StoragePools:
             for name in ("nodes", "capacity", "available", "used")
             if name in pool.status
         }
-        self._statuses.learn(pool.path, pool.status)
+        self._statuses.learn(pool.path, pool.status, pool.uid)
         self._statuses.offer(pool.path, sizes, [gone, said], generation=pool.generation)
         if not volumes:
             self._chores.start(key, partial(self._control.pools.delete, pool.name))

@@ -55,7 +55,8 @@ class VolumeStatuses:
         while True:
             page = self._client.get(VOLUMES, **query)
             for item in page["items"]:
-                self._statuses.learn(_path(item["metadata"]["name"]), item.get("status") or {})
+                metadata = item["metadata"]
+                self._statuses.learn(_path(metadata["name"]), item.get("status") or {}, metadata["uid"])
             if not page["metadata"].get("continue"):
                 return True
             query["continue"] = page["metadata"]["continue"]

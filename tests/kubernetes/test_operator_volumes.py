@@ -166,9 +166,12 @@ def test_what_was_there_before_is_not_written_again(statuses: Statuses, admin: C
     known = admin.get(path(0))
     client_of_the_next_leader = statuses._client
     later = Statuses(client_of_the_next_leader, CLOCK)
-    later.learn(path(0), known["status"])
+    later.learn(path(0), known["status"], "u1")
     later.offer(path(0), {"health": "Healthy"}, [USABLE])
     assert later.flush(0.0)
+    later.learn(path(0), {}, "u2")
+    later.offer(path(0), {"health": "Healthy"}, [USABLE])
+    assert not later.flush(0.0), "another of that name was told nothing yet"
 
 
 def test_a_status_that_the_server_refuses_is_in_nobodys_way(statuses: Statuses, admin: Client) -> None:
