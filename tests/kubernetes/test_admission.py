@@ -222,6 +222,8 @@ def test_a_pool_with_volumes_in_it_is_not_deleted(stand: Stand) -> None:
     stand.volumes.append(volume(name="pvc-1"))
     with pytest.raises(InvalidRequest, match="pool nvme holds volumes: pvc-1; delete their claims first"):
         stand.admin.delete(f"{POOLS}/nvme")
+    with pytest.raises(InvalidRequest, match="pool nvme holds volumes: pvc-1"):
+        stand.admin.delete(POOLS)  # all that there are, as who deletes the namespace does
     stand.volumes.clear()
     stand.admin.delete(f"{POOLS}/nvme")
 
