@@ -118,8 +118,9 @@ class KubernetesStore:
     def remove_volume(self, volume_id: str, expected_version: int, events: tuple[Event, ...] = ()) -> None:
         self._locks.require()
         try:
-            while not self._try_remove(volume_id, expected_version):
-                pass  # something else of the object was written meanwhile: its status, an annotation
+            gone = self._remove_unread(volume_id, expected_version)
+            while not gone:  # something else of the object was written meanwhile: its status, an annotation
+                gone = self._try_remove(volume_id, expected_version)
         except NotFound:
             return
         self._events.add(*events)
@@ -275,6 +276,19 @@ class KubernetesStore:
             raise Conflict(f"volume {volume_id} has version {version} by now, not {expected}")
         return found
 
+    def _remove_unread(self, volume_id: str, expected: int) -> bool:
+        """As it nearly always is: with our finalizer and no other. False: it has to be looked at."""
+        steps: list[Json] = [
+            {"op": "test", "path": "/spec/version", "value": expected},
+            {"op": "test", "path": "/metadata/finalizers", "value": [FINALIZER]},
+            {"op": "replace", "path": "/metadata/finalizers", "value": []},
+        ]
+        try:
+            metadata = self._client.patch(_path_of(volume_id), steps)["metadata"]
+        except InvalidRequest:
+            return False
+        return self._delete(volume_id, metadata)
+
     def _try_remove(self, volume_id: str, expected: int) -> bool:
         """False when the object was written between two of the requests. NotFound when it is gone."""
         metadata = self._require_version(volume_id, expected)["metadata"]
@@ -283,15 +297,20 @@ class KubernetesStore:
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
             {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
         ]
-        path, uid = _path_of(volume_id), metadata["uid"]
         try:
-            version = self._client.patch(path, steps)["metadata"]["resourceVersion"]
-            self._client.delete(path, uid=uid, resourceVersion=version)
-        except Conflict:
-            return False
+            metadata = self._client.patch(_path_of(volume_id), steps)["metadata"]
         except InvalidRequest:
             if self._read_volume(volume_id)["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
                 raise
+            return False
+        return self._delete(volume_id, metadata)
+
+    def _delete(self, volume_id: str, metadata: Json) -> bool:
+        """Without our finalizer, as it was written just now; False when somebody has written since."""
+        uid, version = metadata["uid"], metadata["resourceVersion"]
+        try:
+            self._client.delete(_path_of(volume_id), uid=uid, resourceVersion=version)
+        except Conflict:
             return False
         except NotFound:
             pass  # deleted by somebody before, it waited for our finalizer only
