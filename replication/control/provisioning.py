@@ -20,7 +20,7 @@ from replication.control.records import Records
 from replication.control.rooms import Rooms, open_groups
 from replication.control.settings import find_minimum
 from replication.errors import FailedPrecondition, NotFound, OutOfRange, OutOfSpace, TrilithError, Unavailable
-from replication.model import Attachment, NodeFacts, Phase, Pool, Replica, ReplicaState, Volume
+from replication.model import Attachment, NodeFacts, Phase, Pool, Replica, ReplicaState, Versioned, Volume
 
 DESCRIBE_SECONDS = 5.0  # whoever asks for room has no use for a node that is silent for longer
 
@@ -58,8 +58,15 @@ class Provisioning:
         return self._records.change(volume.id, lifecycle.finish_create, told).volume
 
     def delete(self, volume_id: str) -> None:
+        """As `begin_delete` and `finish_delete`."""
+        self.finish_delete(self.begin_delete(volume_id))
+
+    def begin_delete(self, volume_id: str) -> Versioned:
+        """FailedPrecondition while it is attached."""
+        return self._records.change(volume_id, lifecycle.begin_delete)
+
+    def finish_delete(self, deleting: Versioned) -> None:
         """Unavailable names the nodes that do not answer; the volume stays DELETING until they do."""
-        deleting = self._records.change(volume_id, lifecycle.begin_delete)
         errors = self._executor.remove_replicas(deleting.volume)
         if errors:
             raise _worst(f"volume {deleting.volume.name} is not removed everywhere", deleting.volume, errors)

@@ -53,8 +53,7 @@ class Volumes:
         """Nothing to do when unknown. FailedPrecondition while attached; Unavailable: it goes on later."""
         with self._records.lock(volume_id, "delete"):
             try:
-                self._give_way(self.interrupted.settle_attachment(volume_id))
-                self._provisioning.delete(volume_id)
+                self._provisioning.finish_delete(self._begin_delete(volume_id))
             except NotFound:
                 if self._exists(volume_id):
                     raise
@@ -194,6 +193,14 @@ class Volumes:
             return found.volume
         self._detaching.detach(found)
         return self.get(found.volume.id)
+
+    def _begin_delete(self, volume_id: str) -> Versioned:
+        """As a rule it is detached, which swapping the record proves as well as reading it before does."""
+        try:
+            return self._provisioning.begin_delete(volume_id)
+        except FailedPrecondition:  # for ourselves, perhaps, or cut short on its way
+            self._give_way(self.interrupted.settle_attachment(volume_id))
+            return self._provisioning.begin_delete(volume_id)
 
     def _detach(self, found: Versioned, *, silent: bool) -> None:
         if found.volume.attachment is Attachment.ATTACHING:
