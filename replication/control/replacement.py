@@ -194,14 +194,16 @@ def choose_new_place(
     """For one more replica: a node without one; else another disk of a node whose replica is given up.
 
     In a domain (a zone, as a rule) where no replica is, if there is room; a volume that was made with its
-    replicas apart takes no other. OutOfSpace when there is none.
+    replicas apart takes no other. A single replica stays on its node: it is used there only, as its
+    PersistentVolume says, and that never changes (csi/topology.py). OutOfSpace when there is none.
     """
+    here, bound = {r.node for r in volume.replicas}, volume.replica_count == 1
     kept = {r.node for r in _list_kept(volume, overdue)}
     given_up = {(r.node, group) for r in volume.replicas for group in r.groups}
     groups = {
         node: tuple(g for g in facts[node].volume_groups if (node, g.name) not in given_up)
         for node in pool.nodes
-        if node in facts and node not in kept
+        if node in facts and node not in kept and (node in here or not bound)
     }
     fresh = {node: found for node, found in groups.items() if node not in {n for n, _ in given_up}}
     free = {node for node in groups if domains.get(node) and domains[node] not in map(domains.get, kept)}
@@ -210,6 +212,11 @@ def choose_new_place(
     for candidates in apart if SPREAD in dict(volume.parameters) else (apart[0], fresh, groups):
         with suppress(OutOfSpace, OutOfRange):
             return choose_places(want, candidates, {})[0]
+    if bound:
+        raise OutOfSpace(
+            f"volume {volume.name}: a single replica never leaves its node, and no other disk of pool "
+            f"{pool.name} there has room for it"
+        )
     raise OutOfSpace(
         f"volume {volume.name}: no other node or disk of pool {pool.name} that answers has room for a replica"
     )

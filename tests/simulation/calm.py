@@ -130,9 +130,10 @@ class Weather(Storm):
             self._hand_in(self._processes[0], node, report)
 
     def _is_well(self, volume_id: str) -> bool:
+        """A single replica never leaves its node."""
         record, plant = self._store.get_volume(volume_id).volume, self._machines.plant(volume_id)
         states = [r.state for r in record.replicas]
-        leaving = any(r.leaving for r in record.replicas)
+        leaving = record.replica_count > 1 and any(r.leaving for r in record.replicas)
         whole = states == [ReplicaState.IN_SYNC] * record.replica_count and not record.upkeep and not leaving
         quiet = record.attachment in {Attachment.ATTACHED, Attachment.DETACHED}
         current = [a for a in plant.arrays if a.epoch == record.epoch]

@@ -75,6 +75,18 @@ def test_a_drain_waits_where_there_is_no_other_place() -> None:
     assert lab.events("replace-failed")
 
 
+def test_a_single_replica_stays_on_a_node_that_is_drained() -> None:
+    """Its PersistentVolume says where it is used, for good: elsewhere nobody could."""
+    lab = Lab(delay=600.0)
+    alone = lab.control.volumes.create(VolumeRequest("alone", GIB, "nvme", 1, preferred_nodes=("a",)))
+    lab.control.volumes.attach(alone.id, "a")
+    lab.control.emptying.cordon("a", draining=True)
+    lab.repair(4)
+    assert [(r.node, r.leaving) for r in lab.record(alone.id).replicas] == [("a", True)]
+    (told,) = [e.message for e in lab.control.events.list(alone.id) if e.kind == "replace-failed"]
+    assert "a single replica never leaves its node" in told
+
+
 def test_new_replicas_avoid_what_is_cordoned() -> None:
     lab = Lab()
     lab.control.emptying.cordon("d")

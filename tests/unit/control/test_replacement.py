@@ -203,6 +203,17 @@ def test_the_new_one_goes_to_another_node_or_else_to_another_disk() -> None:
         choose_new_place(record, pool, {"c": facts("c", volume_groups=(group("c"),))}, {"r2"})
 
 
+def test_a_single_replica_moves_to_another_disk_of_its_node_and_to_no_other_node() -> None:
+    pool, alone = Pool("nvme", ("a", "b"), 1), replace(volume("i"), replica_count=1)
+    leaving = replace(alone, replicas=(replace(alone.replicas[0], leaving=True),))
+    found = {node: facts(node, volume_groups=(group(node),)) for node in "ab"}
+    with pytest.raises(OutOfSpace, match="a single replica never leaves its node"):
+        choose_new_place(leaving, pool, found, set())
+    found["a"] = facts("a", volume_groups=(group("a"), group("a", "vg-a2")))
+    place = choose_new_place(leaving, pool, found, set())
+    assert (place.node, place.volume_group) == ("a", "vg-a2")
+
+
 def test_the_new_one_goes_where_no_replica_is_and_a_volume_that_is_apart_stays_so() -> None:
     pool = Pool("nvme", ("a", "b", "c", "d", "e"), 3)
     found = {node: facts(node, volume_groups=(group(node),)) for node in "abde"}
