@@ -68,6 +68,7 @@ class Kubelet:
     ready: bool  # its condition
     lease_over_seconds: float | None  # since its Lease ran out, below 0 while it holds; None: there is none
     unrenewed_seconds: float = 0.0  # that we have watched it without a renewal
+    renewed: bool = False  # while we watched it
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ def _choose_marks(
 def _go_on(view: NodeView, total: int, policy: Policy, *, held: bool) -> list[Step]:
     if is_gone(view, total, policy):
         return _give_up(view, policy, held=held)
-    if not _is_kubelet_well(view.kubelet):
+    if not _is_kubelet_well(view.kubelet, policy):
         return []  # it may yet be either
     stranded = tuple(volume for volume in _find_stranded(view) if volume.attached)
     if stranded:
@@ -259,8 +260,11 @@ def _is_lease_over(kubelet: Kubelet, policy: Policy) -> bool:
     return kubelet.lease_over_seconds > 0 and kubelet.unrenewed_seconds >= policy.unrenewed_seconds
 
 
-def _is_kubelet_well(kubelet: Kubelet) -> bool:
-    return kubelet.ready and kubelet.lease_over_seconds is not None and kubelet.lease_over_seconds <= 0
+def _is_kubelet_well(kubelet: Kubelet, policy: Policy) -> bool:
+    """By the clocks, or by a renewal that we have seen: of a node whose clock is behind, none ever holds."""
+    holds = kubelet.lease_over_seconds is not None and kubelet.lease_over_seconds <= 0
+    seen = kubelet.renewed and kubelet.unrenewed_seconds < policy.unrenewed_seconds
+    return kubelet.ready and (holds or seen)
 
 
 def _describe(view: NodeView) -> str:

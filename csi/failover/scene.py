@@ -37,6 +37,15 @@ class PersistentVolume:
     claim: tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Of a kubelet's Lease, as it was read last."""
+
+    text: str
+    since: float
+    seen: bool = False  # it came while we watched
+
+
 class Scene:
     """Nodes and attachments are watched; the rest is read, of nodes that are silent or marked only."""
 
@@ -46,7 +55,7 @@ class Scene:
         self._clock = clock
         self._nodes = Watched(client, NODES, parse_node, clock)
         self._attachments = Watched(client, ATTACHMENTS, parse_attachment, clock)
-        self._leases: dict[str, tuple[str, float]] = {}  # what renewals we saw last, and since when
+        self._leases: dict[str, Renewal] = {}
         self._volumes: dict[str, PersistentVolume | None] = {}  # by name, while there are suspects
         self._strangers = Strangers(client)
 
@@ -142,12 +151,11 @@ class Scene:
             lease = None
         if lease is None:
             return Kubelet(node.ready, None)
-        now = self._clock.now()
-        renewed, since = self._leases.get(node.name, ("", now))
-        if renewed != lease.renewed:
-            since = now
-        self._leases[node.name] = lease.renewed, since
-        return Kubelet(node.ready, self._clock.wall() - lease.ends, now - since)
+        now, known = self._clock.now(), self._leases.get(node.name)
+        if known is None or known.text != lease.renewed:
+            known = Renewal(lease.renewed, now, seen=known is not None)
+        self._leases[node.name] = known
+        return Kubelet(node.ready, self._clock.wall() - lease.ends, now - known.since, known.seen)
 
     def _forget_leases(self, suspects: set[str]) -> None:
         """Of a node that is well we do not see the renewals."""

@@ -206,6 +206,15 @@ def test_on_a_node_that_is_back_a_pod_of_a_fenced_volume_is_freed_whatever_else_
     assert plan(back).steps == (Free("m1", (), (both,), force=False),)
 
 
+def test_a_node_whose_clock_is_behind_is_well_by_the_renewals_that_are_seen() -> None:
+    behind = Kubelet(ready=True, lease_over_seconds=90.0, unrenewed_seconds=3.0, renewed=True)
+    back = replace(MARKED, sighting=ANSWERS, kubelet=behind, volumes=(), leftovers=False)
+    assert plan(back).steps == (Welcome("m1"),)
+    for doubtful in ({"renewed": False}, {"unrenewed_seconds": 15.0}, {"ready": False}):
+        kubelet = replace(behind, **doubtful)
+        assert plan(replace(back, kubelet=kubelet)).steps == ()
+
+
 def test_a_node_of_which_nobody_knows_is_left_as_it_is() -> None:
     """Its agent is back, its kubelet not; or the other way round."""
     fenced = replace(MARKED, volumes=(FENCED,), leftovers=False)

@@ -8,7 +8,7 @@ import pytest
 
 from csi.failover.acting import MARK, RETIRED
 from csi.failover.deciding import NodeView, Pod, Sighting
-from csi.failover.objects import ATTACHMENTS, NODES, PODS, VOLUMES
+from csi.failover.objects import ATTACHMENTS, LEASES, NODES, PODS, VOLUMES
 from csi.failover.scene import Scene
 from csi.identity import NAME
 from replication.errors import NotFound
@@ -131,6 +131,15 @@ def test_nobody_asks_what_pods_use_where_it_does_not_matter(
     api.run("files", claim("share"))
     assert look(scene).foreign, "nobody has looked"
     assert PODS not in api.asked
+
+
+def test_a_renewal_counts_as_one_when_it_comes_while_somebody_watches(api: FakeApi, scene: Scene) -> None:
+    """The node's clock is hours behind, so that no Lease of it ever holds."""
+    api.add_node(MARK, ready="True")
+    for minute, renewed in ((0, False), (0, False), (1, True), (1, True)):
+        spec = {"renewTime": f"2000-01-01T00:0{minute}:00.000000Z", "leaseDurationSeconds": 40}
+        api.objects[f"{LEASES}/a"] = {"spec": spec}
+        assert look(scene).kubelet.renewed is renewed
 
 
 def test_pods_with_our_claims_are_found_whatever_else_is_known(api: FakeApi, scene: Scene) -> None:
