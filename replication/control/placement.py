@@ -58,6 +58,10 @@ class Place:
         return self.volume_group, *self.other_groups
 
 
+Groups = Mapping[str, tuple[VolumeGroup, ...]]
+"""By node."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """Disks of one node that a replica fits on, in the order in which it takes them."""
@@ -94,9 +98,15 @@ def check_count(replica_count: int, nodes: tuple[str, ...], pool: str) -> None:
 
 
 def choose_places(
-    want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]], silent: Mapping[str, TrilithError]
+    want: Want,
+    groups: Groups,
+    silent: Mapping[str, TrilithError],
+    there: Groups | None = None,
 ) -> tuple[Place, ...]:
-    """`groups`: the volume groups of each node that answered. `silent`: why the others did not."""
+    """`groups`: the volume groups of each node that answered. `silent`: why the others did not.
+
+    `there`: those that are cordoned, too, which says how large a volume may ever be.
+    """
     check_count(want.replica_count, want.pool.nodes, want.pool.name)
     needed = space_bytes(want.size_bytes)
     best = {node: find_fit(want.pool, found, needed) for node, found in groups.items()}
@@ -117,7 +127,7 @@ def choose_places(
     order = sorted(_filter_allowed(want, fitting), key=rank)
     chosen = _spread(want, order)
     if len(chosen) < want.replica_count:
-        raise _refusal(want, groups, len(chosen), silent)
+        raise _refusal(want, groups, there or groups, len(chosen), silent)
     return tuple(_place(node, fitting[node]) for node in chosen)
 
 
@@ -126,7 +136,7 @@ def _place(node: str, fit: Fit) -> Place:
     return Place(node, first, tuple(others), fit.striped)
 
 
-def largest_size(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> int:
+def largest_size(want: Want, groups: Groups) -> int:
     """Bytes of the largest volume that could be made at once, whatever the size in `want`; or 0."""
     room = {
         node: _most(want.pool, groups[node], _free_bytes) - round_up(DATA_OFFSET_BYTES)
@@ -222,7 +232,8 @@ def room_bytes(group: VolumeGroup) -> int:
 
 def _refusal(
     want: Want,
-    groups: Mapping[str, tuple[VolumeGroup, ...]],
+    groups: Groups,
+    there: Groups,
     fitting: int,
     silent: Mapping[str, TrilithError],
 ) -> TrilithError:
@@ -230,10 +241,11 @@ def _refusal(
     if fitting + len(silent) >= want.replica_count:
         named = "; ".join(f"{node}: {why}" for node, why in sorted(silent.items()))
         return Unavailable(f"{what}: {fitting} nodes have room, and these do not answer: {named}")
-    if _could_ever_fit(want, groups) + len(silent) < want.replica_count:
-        return OutOfRange(f"{what}: larger than the disks: nodes have {_sizes(want.pool, groups)}")
+    if _could_ever_fit(want, there) + len(silent) < want.replica_count:
+        return OutOfRange(f"{what}: larger than the disks: nodes have {_sizes(want.pool, there)}")
     free = f"free, or being wiped, are {_free(want.pool, groups)}"
-    return OutOfSpace(f"{what}: {fitting} nodes have room; {free}")
+    shut = ", ".join(sorted(node for node in there if len(there[node]) > len(groups.get(node, ()))))
+    return OutOfSpace(f"{what}: {fitting} nodes have room; {free}" + (f"; cordoned: {shut}" if shut else ""))
 
 
 def _where(want: Want) -> str:
@@ -242,7 +254,7 @@ def _where(want: Want) -> str:
     return f"{nodes}, each in a domain of its own (there are: {named})" if want.apart else nodes
 
 
-def _could_ever_fit(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> int:
+def _could_ever_fit(want: Want, groups: Groups) -> int:
     needed = space_bytes(want.size_bytes)
     return sum(
         _most(want.pool, found, lambda group: group.size_bytes) >= needed
@@ -251,11 +263,11 @@ def _could_ever_fit(want: Want, groups: Mapping[str, tuple[VolumeGroup, ...]]) -
     )
 
 
-def _sizes(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
+def _sizes(pool: Pool, groups: Groups) -> str:
     return _each({node: _most(pool, found, lambda group: group.size_bytes) for node, found in groups.items()})
 
 
-def _free(pool: Pool, groups: Mapping[str, tuple[VolumeGroup, ...]]) -> str:
+def _free(pool: Pool, groups: Groups) -> str:
     return _each({node: _most(pool, found, room_bytes) for node, found in groups.items()})
 
 

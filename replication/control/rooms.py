@@ -113,7 +113,7 @@ class Rooms:
             known = {node: self._known[node] for node in want.pool.nodes}
         silent = {node: answer.silence for node, answer in known.items() if answer.silence is not None}
         groups = {node: answer.groups for node, answer in known.items() if node not in silent}
-        return choose_places(want, open_groups(groups, cordons), silent)
+        return choose_places(want, open_groups(groups, cordons), silent, groups)
 
     def _take(self, places: Iterable[Place], want: Want, cordons: Collection[Cordon]) -> bool:
         """All of `places`, or none because one has no room any more."""

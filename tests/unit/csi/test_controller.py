@@ -202,7 +202,7 @@ def test_one_that_is_still_being_deleted_is_made_anew_only_where_it_must_be(
     refused(CODE.UNAVAILABLE, controller.DeleteVolume, delete(volume.volume_id))
     cluster.fakes.node("m3").silent = False
     cluster.control.emptying.cordon("m3")
-    refused(CODE.OUT_OF_RANGE, controller.CreateVolume, request)
+    assert "cordoned: m3" in refused(CODE.RESOURCE_EXHAUSTED, controller.CreateVolume, request)
     assert cluster.control.volumes.list() == ()
 
 
