@@ -46,8 +46,11 @@ CODES: dict[type, grpc.StatusCode] = {
     TrilithError: grpc.StatusCode.UNKNOWN,
 }
 
-HANDSHAKE_WORDS = ("handshake failed", "certificate_verify_failed", "hostname verification", "peer name")
+HANDSHAKE_WORDS = ("handshake failed", "certificate_verify_failed")
 """What gRPC 1.85 writes into the details of UNAVAILABLE when TLS failed; there is no code for it."""
+
+OTHERS_WORDS = ("hostname verification", "peer name")
+"""What it writes when somebody has shown a certificate of our authority, and it is another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,11 @@ def shorten(text: str) -> str:
 
 
 def _from_transport(code: grpc.StatusCode, details: str, peer: str) -> TrilithError:
-    if code is grpc.StatusCode.UNAVAILABLE and is_handshake(details):
+    if code is grpc.StatusCode.UNAVAILABLE and _has(details, HANDSHAKE_WORDS):
         return Unauthenticated(f"{peer}: {details}")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return Unavailable(f"{peer} does not answer: {details}")
+        who = ", another machine of this cluster is there" if _has(details, OTHERS_WORDS) else ""
+        return Unavailable(f"{peer} does not answer{who}: {details}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(f"{peer} did not answer in time: {details}")
     if code is grpc.StatusCode.UNIMPLEMENTED:
@@ -95,8 +99,8 @@ def _from_transport(code: grpc.StatusCode, details: str, peer: str) -> TrilithEr
     return TrilithError(f"{peer}: {code.name}: {details}")
 
 
-def is_handshake(details: str) -> bool:
-    return any(word in details.lower() for word in HANDSHAKE_WORDS)
+def _has(details: str, words: tuple[str, ...]) -> bool:
+    return any(word in details.lower() for word in words)
 
 
 def _find_class(name: str, code: grpc.StatusCode) -> type[TrilithError]:

@@ -83,7 +83,7 @@ def test_a_failed_command_arrives_as_a_kernel_error_with_its_message() -> None:
         (grpc.StatusCode.CANCELLED, "Channel closed!", Unavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", TimedOut),
         (grpc.StatusCode.UNAVAILABLE, "Tls handshake failed: CERTIFICATE_VERIFY_FAILED", Unauthenticated),
-        (grpc.StatusCode.UNAVAILABLE, "Hostname Verification Check failed.", Unauthenticated),
+        (grpc.StatusCode.UNAVAILABLE, "Hostname Verification Check failed.", Unavailable),
         (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", Unsupported),
         (grpc.StatusCode.FAILED_PRECONDITION, "not by our server", TrilithError),
     ],
