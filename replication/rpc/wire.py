@@ -27,15 +27,28 @@ class Wire:
         self._source = source
         self._lock = threading.Lock()
         self._channels: list[grpc.Channel] = []
+        self._before: NodeStub | None = None
         self._connect()
         self._closed = False
 
     def call(self, method: str, request: Message, timeout: float) -> Any:  # noqa: ANN401  by the method
-        """Raise what the server raised, or Unavailable, TimedOut or Unauthenticated."""
+        """Raise what the server raised, or Unavailable, TimedOut or Unauthenticated.
+
+        A node that does not know a new authority yet refuses our new identity, before it has heard anything:
+        until it does, it is asked by the connection of before.
+        """
         try:
             return self._start(method, request, timeout)
         except grpc.RpcError as error:
+            found, before = self.explain(error), self._before
+            if before is None or _is_from_server(error) or not isinstance(found, Unauthenticated):
+                raise found from None
+        try:
+            return getattr(before, method)(request, timeout=timeout)
+        except grpc.RpcError as error:
             raise self.explain(error) from None
+        except ValueError:  # closed meanwhile
+            raise found from None
 
     def open(self, method: str, request: Message) -> Any:  # noqa: ANN401  gRPC carries no types
         """Start a call that streams, without a deadline."""
@@ -73,6 +86,7 @@ class Wire:
         """The one before stays for what is under way in it; the one before that has had days to end."""
         self._identity = current(self._source)
         holder = Holder(Role.NODE, self._node.name)
+        self._before = NodeStub(self._channels[-1]) if self._channels else None
         self._channels.append(secure_channel(self._node.address, holder, self._identity))
         self._stub = NodeStub(self._channels[-1])
         while len(self._channels) > 2:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from replication.errors import Unauthenticated, Unavailable
+from replication.errors import NotFound, Unauthenticated, Unavailable
 from replication.model import Node
 from replication.pki import CertificateAuthority, Identity, Role
 from replication.rpc.client import NodeClient
@@ -80,6 +80,24 @@ def test_a_client_keeps_no_more_than_one_connection_of_before(
             assert client.describe() == FACTS
         with pytest.raises(Unavailable):
             next(stream)
+
+
+def test_a_node_that_does_not_know_a_new_authority_yet_is_asked_by_the_connection_of_before(
+    source: Renewed, authority: CertificateAuthority, pretender: Pretender, node: Node
+) -> None:
+    """It learns of it within minutes. Until then volumes are attached and failures recorded all the same."""
+    new, control = CertificateAuthority.make("red"), Renewed(authority.issue("main", Role.CONTROL))
+    with NodeClient(node, control) as client:
+        assert client.describe() == FACTS
+        control.identity = new.issue("main", Role.CONTROL)
+        assert client.describe() == FACTS
+        pretender.error = NotFound("no such volume")
+        with pytest.raises(NotFound):
+            client.detach("v1", 1)
+        pretender.error = None
+        source.identity = new.issue("a", Role.NODE)
+        with NodeClient(node, control) as another:
+            assert another.describe() == FACTS
 
 
 def test_a_client_that_was_refused_goes_on_once_it_is_renewed(pretender: Pretender, tmp_path: Path) -> None:
