@@ -40,6 +40,7 @@ class Lookout:
         self._answering: frozenset[str] | None = None  # in the last round; None: there was none
         self._silent_since: dict[str, float] = {}
         self._looked = clock.now()
+        self._turn = 0
         self._looking = threading.Lock()
 
     def stand_by(self, stop: threading.Event, matters: Callable[[], bool]) -> None:
@@ -62,7 +63,8 @@ class Lookout:
     def _look(self) -> dict[str, Sighting]:
         nodes = self._nodes.list()
         names = frozenset(node.name for node in nodes)
-        watch = choose_watch(nodes, names if self._answering is None else self._answering)
+        watch = choose_watch(nodes, names if self._answering is None else self._answering, self._turn)
+        self._turn += 1
         calls = {name: partial(self._probe, name, peers) for name, peers in watch.peers.items()}
         now = self._clock.now()
         answers = ask_most(calls, ROUND_SECONDS, REST_SECONDS)
@@ -82,21 +84,27 @@ class Lookout:
         return Sighting(name, seen.answers_us, seen.heard_by, seen.missed_by, silent_seconds)
 
 
-def choose_watch(nodes: Iterable[Node], answering: frozenset[str]) -> Watch:
-    """About each node, the next few in a ring that answered last time; all are asked something."""
+def choose_watch(nodes: Iterable[Node], answering: frozenset[str], turn: int = 0) -> Watch:
+    """About each node, a few that answered last time; all are asked something.
+
+    In each turn others, so that before long everybody has heard everybody: neighbours may die together, and
+    who is asked about them then has to have heard them before.
+    """
     ring = sorted(nodes, key=lambda node: node.name)
     askers = [index for index, node in enumerate(ring) if node.name in answering]
     peers: dict[str, list[Peer]] = {node.name: [] for node in ring}
     for index, node in enumerate(ring):
-        for asker in _next_in_ring(askers, index):
+        for asker in _find_askers(askers, index, turn):
             peers[ring[asker].name].append(Peer(node.name, node.address, node.data_address))
     return Watch({name: tuple(found) for name, found in peers.items()})
 
 
-def _next_in_ring(askers: list[int], index: int) -> list[int]:
+def _find_askers(askers: list[int], index: int, turn: int) -> list[int]:
+    """In a ring from `index` on, which is no asker of its own."""
     start = bisect_right(askers, index)
-    around = askers[start : start + PEERS_ASKED] + askers[:PEERS_ASKED]
-    return [asker for asker in dict.fromkeys(around) if asker != index][:PEERS_ASKED]
+    others = len(askers) - (start > 0 and askers[start - 1] == index)
+    steps = ((turn * PEERS_ASKED + number) % others for number in range(min(PEERS_ASKED, others)))
+    return [askers[(start + step) % len(askers)] for step in steps]
 
 
 def judge(name: str, answers: Answers) -> Sighting:

@@ -59,6 +59,7 @@ class FakeNode(FakeDisks):
     authentication: bool = True
     boots: int = 1
     deaf: bool = False
+    heard: set[str] = field(default_factory=set)  # peers
     staged: dict[Key, StageSpec] = field(default_factory=dict)  # (volume, path)
     published: dict[Key, PublishSpec] = field(default_factory=dict)
     has_workloads: bool = True
@@ -274,9 +275,10 @@ class FakeNode(FakeDisks):
         return tuple(PeerVerdict(peer.name, self._judge(peer.name)) for peer in peers)
 
     def _judge(self, peer: str) -> PeerState:
-        if self.deaf:
-            return PeerState.UNKNOWN
-        return PeerState.SILENT if self.cluster.node(peer).silent else PeerState.ANSWERS
+        if not self.deaf and not self.cluster.node(peer).silent:
+            self.heard.add(peer)
+            return PeerState.ANSWERS
+        return PeerState.SILENT if peer in self.heard else PeerState.UNKNOWN
 
     def list_traces(self) -> tuple[Trace, ...]:
         self._called("list_traces")

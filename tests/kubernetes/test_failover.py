@@ -356,6 +356,8 @@ def test_the_controller_that_leads_does_it(plane: ControlPlane, admin: Client, t
         stand.attach("data", "a")
         stand.run_pod("db-0", "a", "data")
         wait_until(lambda: replica.controller.leads, "it leads", timeout=SECONDS, clock=CLOCK)
+        heard = [fakes.node(each).heard for each in "bc"]
+        wait_until(lambda: all("a" in each for each in heard), "a is heard", timeout=SECONDS, clock=CLOCK)
         stand.fakes.node("a").silent = True
         wait_until(lambda: stand.list_pods() == {}, "the pod is freed", timeout=SECONDS, clock=CLOCK)
         assert stand.read_taints("a") == {MARK}

@@ -33,7 +33,14 @@ def guarding(theatre: Theatre, policy: Policy) -> Iterator[None]:
     failover = FailOver(client, theatre.control, theatre.clock, policy, lookout)
     thread = threading.Thread(target=failover.run, args=(stop,))
     thread.start()
+    nodes = theatre.fakes.nodes.values()
     try:
+        wait_until(
+            lambda: all(len(node.heard) == len(NAMES) - 1 for node in nodes),
+            "all are heard",
+            timeout=60,
+            clock=theatre.clock,
+        )
         yield
     finally:
         stop.set()

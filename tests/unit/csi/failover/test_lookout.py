@@ -18,10 +18,10 @@ NAMES = ["a", "b", "c"]
 
 
 class Stand:
-    """Three nodes that behave, and a look-out over them."""
+    """Nodes that behave, and a look-out over them."""
 
-    def __init__(self) -> None:
-        self.fakes, self.clock = FakeCluster(NAMES), HandClock()
+    def __init__(self, names: list[str] = NAMES) -> None:
+        self.fakes, self.clock = FakeCluster(names), HandClock()
         control = build_control(MemoryStore(self.fakes.name), self.fakes.connect, self.clock)
         self.fakes.add_to(control)
         self.lookout = Lookout(control.nodes, self.clock)
@@ -83,14 +83,30 @@ def test_who_may_lead_soon_has_counted_the_silence_when_it_leads(monkeypatch: py
 
 def test_peers_that_have_never_heard_it_have_no_say(stand: Stand) -> None:
     stand.fakes.node("b").deaf = True
+    stand.lookout.look()
     stand.fakes.node("a").silent = True
     assert stand.lookout.look()["a"].missed_by == frozenset("c")
 
 
+def test_neighbours_that_die_together_are_missed_by_machines_that_had_heard_each() -> None:
+    """As when a zone is lost, after which machines are called. Who was never heard cannot be missed."""
+    stand = Stand([f"z{number // 4}-{number % 4}" for number in range(12)])
+    for _ in range(12):
+        stand.lookout.look()
+    for number in range(4):
+        stand.fakes.node(f"z1-{number}").silent = True
+    for _ in range(3):
+        stand.lookout.look()
+        seen = stand.lookout.look()
+        for number in range(4):
+            assert len(seen[f"z1-{number}"].missed_by) == PEERS_ASKED
+
+
+@pytest.mark.parametrize("turn", [0, 1, 7])
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 20])
-def test_each_machine_is_looked_at_by_a_few_others_and_the_work_is_spread(count: int) -> None:
+def test_each_machine_is_looked_at_by_a_few_others_and_the_work_is_spread(count: int, turn: int) -> None:
     nodes = [Node(f"n{number:02}", f"n{number:02}:1", f"10.0.0.{number}") for number in range(count)]
-    watch = choose_watch(nodes, frozenset(node.name for node in nodes)).peers
+    watch = choose_watch(nodes, frozenset(node.name for node in nodes), turn).peers
     wanted = min(PEERS_ASKED, count - 1)
     looked_at = [peer.name for peers in watch.values() for peer in peers]
     assert all(looked_at.count(node.name) == wanted for node in nodes)
