@@ -41,6 +41,7 @@ class Lookout:
         self._silent_since: dict[str, float] = {}
         self._looked = clock.now()
         self._turn = 0
+        self._heard: set[tuple[str, Peer]] = set()  # asker and peer
         self._looking = threading.Lock()
 
     def stand_by(self, stop: threading.Event, matters: Callable[[], bool]) -> None:
@@ -67,12 +68,31 @@ class Lookout:
         self._turn += 1
         calls = {name: partial(self._probe, name, peers) for name, peers in watch.peers.items()}
         now = self._clock.now()
-        answers = ask_most(calls, ROUND_SECONDS, REST_SECONDS)
+        answers = self._recall(watch, ask_most(calls, ROUND_SECONDS, REST_SECONDS))
         self._answering = frozenset(name for name in names if is_answer(answers[name]))
         return {name: self._sight(name, answers, now) for name in names}
 
     def _probe(self, name: str, peers: tuple[Peer, ...]) -> tuple[PeerVerdict, ...]:
         return self._nodes.to(name).probe(peers)
+
+    def _recall(self, watch: Watch, answers: Answers) -> Answers:
+        """With whom agents had heard before they were started anew, where there are no others to be asked."""
+        if len(answers) > PEERS_ASKED + 1:
+            return answers
+        return {asker: self._recall_of(asker, watch.peers[asker], said) for asker, said in answers.items()}
+
+    def _recall_of(
+        self, asker: str, peers: tuple[Peer, ...], said: tuple[PeerVerdict, ...] | TrilithError
+    ) -> tuple[PeerVerdict, ...] | TrilithError:
+        if isinstance(said, TrilithError):
+            return said
+        states = {verdict.name: verdict.state for verdict in said}
+        self._heard |= {(asker, peer) for peer in peers if states.get(peer.name) is PeerState.ANSWERS}
+        missed = {peer.name for peer in peers if (asker, peer) in self._heard}
+        return tuple(
+            PeerVerdict(name, PeerState.SILENT if state is PeerState.UNKNOWN and name in missed else state)
+            for name, state in states.items()
+        )
 
     def _sight(self, name: str, answers: Answers, began: float) -> Sighting:
         seen = judge(name, answers)

@@ -88,6 +88,18 @@ def test_peers_that_have_never_heard_it_have_no_say(stand: Stand) -> None:
     assert stand.lookout.look()["a"].missed_by == frozenset("c")
 
 
+def test_in_a_small_cluster_an_agent_that_is_started_anew_misses_whom_it_had_heard(
+    stand: Stand,
+) -> None:
+    """As in an upgrade: there is nobody else whose word would suffice."""
+    stand.lookout.look()
+    stand.fakes.node("a").silent = True
+    stand.fakes.node("b").heard.clear()
+    assert stand.lookout.look()["a"].missed_by == frozenset("bc")
+    stand.fakes.node("a").silent = False
+    assert stand.lookout.look()["a"].heard_by == frozenset("bc")
+
+
 def test_neighbours_that_die_together_are_missed_by_machines_that_had_heard_each() -> None:
     """As when a zone is lost, after which machines are called. Who was never heard cannot be missed."""
     stand = Stand([f"z{number // 4}-{number % 4}" for number in range(12)])
