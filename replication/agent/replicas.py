@@ -230,7 +230,8 @@ class Replicas:
             suspect = (head.suspect or refused) and not renewed
             head = replace(head, epoch=spec.epoch, record_version=version, suspect=suspect)
             head = self._write_header(place, head)
-            self.suspects.settle(spec.volume_id, spec.replica_id)
+            if refused:  # not what has come since: in a word that comes twice it may be in use by now
+                self.suspects.settle(spec.volume_id, spec.replica_id)
             target = self._export(spec, place, name)
             return Prepared(self._facts(place, head), self._machine.boot_id, target)
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from replication.agent import headers
 from replication.agent.replicas import Replicas
+from replication.agent.storage import Place
 from replication.agent.suspects import Marking
 from replication.agent.wiping import Wiping
 from replication.clock import SystemClock, wait_until
 from replication.errors import KernelError, NotFound
 from replication.kernel.dm_wire import Target
-from replication.kernel.header import read_header
+from replication.kernel.header import Header, read_header
 from replication.kernel.nvmet import Nvmet
 from replication.kernel.refusals import Refusal
 from replication.model import PrepareSpec
@@ -140,6 +142,24 @@ def test_words_of_a_copy_that_come_twice_do_not(replicas: Replicas, told: Told, 
     told.refuse(8)
     assert prepare(replicas, "v0", 11, full_copy=True)
     assert read_header(first).suspect
+
+
+def test_what_is_refused_while_it_is_made_ready_stays_known(
+    replicas: Replicas, told: Told, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else hears of it, and nobody has marked it yet: a word that comes twice is in use by then."""
+    write = headers.write
+
+    def write_and_hear(place: Place, head: Header) -> Header:
+        stored = write(place, head)
+        told.refuse(8)
+        assert not replicas.suspects.has("v1", "r0")
+        return stored
+
+    monkeypatch.setattr(headers, "write", write_and_hear)
+    assert not prepare(replicas, "v0")
+    assert replicas.suspects.has("v0", "r0")
+    assert not read_header(first).suspect
 
 
 @pytest.mark.usefixtures("first")
