@@ -9,7 +9,7 @@ the header has, whenever the power goes.
 from dataclasses import replace
 
 from replication.agent.books import Part, Place
-from replication.errors import DataLoss
+from replication.errors import DataLoss, KernelError, NotFound, TrilithError
 from replication.kernel import blockdev, header
 from replication.kernel.header import Header
 from replication.kernel.sysfs import Tree
@@ -64,6 +64,35 @@ def write(place: Place, head: Header) -> Header:
     for part in reversed(place.parts):
         header.write_header(part.device, replace(head, part=part.name.number))
     return header.write_header(place.device, head)
+
+
+def mark_suspect(place: Place) -> bool:
+    """Wherever it can be written down, and whether that was news anywhere. One part that says it is enough.
+
+    What refuses a write as a rule is one disk of several, and it refuses this one too.
+    """
+    marked, errors = list[bool](), list[TrilithError]()
+    for device in _list_devices(place):
+        try:
+            marked.append(_mark_suspect(device, place))
+        except (KernelError, NotFound) as error:
+            errors.append(error)
+    if not marked:
+        raise errors[0]
+    return any(marked)
+
+
+def _mark_suspect(device: str, place: Place) -> bool:
+    """Not what is damaged, or was left by an earlier volume: that is no replica."""
+    try:
+        head = header.find_header(device)
+    except DataLoss:
+        return False
+    ours = head is not None and (head.volume_id, head.replica_id) == (place.volume_id, place.replica_id)
+    if head is None or not ours or head.suspect:
+        return False
+    header.write_header(device, replace(head, suspect=True))
+    return True
 
 
 def remove(place: Place) -> None:

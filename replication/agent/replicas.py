@@ -239,9 +239,8 @@ class Replicas:
         """Its header says so until all of it has been copied. Repeatable. NotFound while its disk is away."""
         with self._locks[volume_id, replica_id]:
             place = self._storage.get_place(volume_id, replica_id)
-            head = self._find_header(place)
-            if head is not None and not head.suspect:
-                self._write_header(place, replace(head, suspect=True))
+            if headers.mark_suspect(place):
+                self._remembered.forget(volume_id, replica_id)
                 _log.warning("replica %s of %s: its disk refused a write", replica_id, volume_id)
             self.suspects.settle(volume_id, replica_id)
 

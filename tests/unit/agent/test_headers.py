@@ -7,7 +7,7 @@ import pytest
 from replication.agent import headers
 from replication.agent.names import PartName
 from replication.agent.storage import Part, Place
-from replication.errors import DataLoss, NotFound
+from replication.errors import DataLoss, KernelError, NotFound
 from replication.kernel import header
 from replication.kernel.header import Header
 from replication.layout import DATA_OFFSET_BYTES, HEADER_AREA_BYTES
@@ -111,3 +111,28 @@ def test_an_earlier_agent_reads_the_header_of_a_replica_on_one_disk() -> None:
     """It knows no parts: a field that it does not know would be an error to it."""
     assert b'"part"' not in header.encode(HEAD)
     assert b'"part"' in header.encode(replace(HEAD, part=1))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_part_that_cannot_be_written_keeps_no_other_from_saying_so(site: Site, number: int) -> None:
+    """It is as it was, once its disk has recovered."""
+    before = site.stamp(number).read_bytes()
+    site.stamp(number).write_bytes(b"")
+    assert headers.mark_suspect(site.place)
+    site.stamp(number).write_bytes(before)
+    found = site.look()
+    assert found is not None
+    assert found.suspect
+
+
+def test_where_nothing_can_be_written_nothing_is_said(site: Site) -> None:
+    for device in (site.place.device, str(site.stamp(1)), str(site.stamp(2))):
+        Path(device).write_bytes(b"")
+    with pytest.raises(KernelError):
+        headers.mark_suspect(site.place)
+
+
+def test_nothing_is_said_of_what_an_earlier_volume_left(site: Site) -> None:
+    headers.write(site.place, replace(HEAD, volume_id="v2"))
+    assert not headers.mark_suspect(site.place)
+    assert not header.read_header(site.place.device).suspect
