@@ -7,13 +7,15 @@ own node knows that it lacks them.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 from replication.agent.books import Place
 from replication.agent.machine import Machine
 from replication.agent.storage import Storage
 from replication.clock import Clock
 from replication.errors import KernelError, NotFound, TrilithError
+from replication.files import write_whole
 from replication.kernel.dm_wire import Target
 from replication.kernel.refusals import Refusal
 
@@ -21,20 +23,26 @@ _log = logging.getLogger(__name__)
 _LISTEN = 5.0  # seconds until it is looked whether to stop
 _PAUSE = 0.5  # a disk that fails for good refuses thousands a second
 _TRY_AGAIN = 10.0  # a header that cannot be written lies on that very disk
+_KEPT = "/run/trilith/suspects"  # gone with the boot, as is what the kernel remembers
 
 Key = tuple[str, str]
 """A volume and a replica of it."""
 
 
 class Suspects:
-    """Which replicas are to be marked: their header does not say yet what their disk has done."""
+    """Which replicas are to be marked: their header does not say yet what their disk has done.
+
+    Who reads of a refusal takes it out of the kernel's buffer: what cannot be marked at once is put down for
+    the agent after us.
+    """
 
     def __init__(self, machine: Machine, storage: Storage) -> None:
         self._machine = machine
         self._storage = storage
         self._lock = threading.Lock()
         self._refusals: tuple[Refusal, ...] = ()  # that nobody has looked for yet
-        self._unmarked: set[Key] = set()
+        self._kept = machine.tree.path(_KEPT)
+        self._unmarked = read_kept(self._kept)
 
     def wait(self, timeout: float) -> None:
         """Until a disk refuses something, or for `timeout` seconds."""
@@ -46,9 +54,9 @@ class Suspects:
             self._refusals += self._machine.refusals.read()
             if self._refusals:
                 places = self._storage.list_places()
-                self._unmarked |= {_key(place) for place in places if self._is_hit(place)}
+                self._know(self._unmarked | {_key(place) for place in places if self._is_hit(place)})
                 self._refusals = ()
-            return frozenset(self._unmarked)
+            return self._unmarked
 
     def has(self, volume_id: str, replica_id: str) -> bool:
         """Whether its disk has refused a write until now, and its header does not say so."""
@@ -57,7 +65,12 @@ class Suspects:
     def settle(self, volume_id: str, replica_id: str) -> None:
         """Its header says it, or there is no such replica any more."""
         with self._lock:
-            self._unmarked.discard((volume_id, replica_id))
+            self._know(self._unmarked - {(volume_id, replica_id)})
+
+    def _know(self, unmarked: frozenset[Key]) -> None:
+        if unmarked != self._unmarked:
+            self._unmarked = unmarked
+            keep(self._kept, unmarked)
 
     def _is_hit(self, place: Place) -> bool:
         """What cannot be looked at counts as hit; what is not there is not."""
@@ -114,3 +127,20 @@ class Marking:
 
 def _key(place: Place) -> Key:
     return place.volume_id, place.replica_id
+
+
+def read_kept(path: Path) -> frozenset[Key]:
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset((words[0], words[1]) for words in map(str.split, lines) if len(words) == 2)
+
+
+def keep(path: Path, keys: Collection[Key]) -> None:
+    """Where it cannot be put down it is known to this process alone."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, "".join(f"{volume_id} {replica_id}\n" for volume_id, replica_id in keys).encode())
+    except OSError as error:
+        _log.warning("what disks have refused is not kept for the next agent: %s", error)

@@ -63,6 +63,11 @@ def shelf() -> Shelf:
 
 @pytest.fixture
 def replicas(tree: FakeNvmet, shelf: Shelf, told: Told) -> Replicas:
+    return begin(tree, shelf, told)
+
+
+def begin(tree: FakeNvmet, shelf: Shelf, told: Told) -> Replicas:
+    """An agent that finds the machine as it is."""
     machine = replace(fake_machine(tree), target=Nvmet(tree), refusals=told)
     return Replicas(machine, shelf, Wiping(machine, shelf))
 
@@ -119,6 +124,31 @@ def test_a_header_that_cannot_be_read_is_marked_when_it_can(
     Path(first).write_bytes(whole)
     wait(lambda: not replicas.suspects.has("v0", "r0"), "the mark")
     assert read_header(first).suspect
+
+
+def test_an_agent_that_begins_anew_knows_what_the_one_before_it_could_not_write_down(
+    replicas: Replicas, told: Told, first: str, tree: FakeNvmet, shelf: Shelf
+) -> None:
+    """Who reads an event takes it out of the kernel's buffer; the disk refused the mark as well."""
+    whole = Path(first).read_bytes()
+    Path(first).write_bytes(b"")
+    told.refuse(8)
+    assert replicas.suspects.has("v0", "r0")
+    with pytest.raises(KernelError):
+        replicas.mark_suspect("v0", "r0")
+    Path(first).write_bytes(whole)
+    assert prepare(begin(tree, shelf, told), "v0")
+    assert not begin(tree, shelf, told).suspects.has("v0", "r0")
+
+
+@pytest.mark.usefixtures("first")
+def test_what_cannot_be_kept_for_the_next_agent_is_known_to_this_one(
+    replicas: Replicas, told: Told, tree: FakeNvmet, shelf: Shelf
+) -> None:
+    tree.path("/run").write_text("no directory")
+    told.refuse(8)
+    assert prepare(replicas, "v0")
+    assert not begin(tree, shelf, told).suspects.has("v0", "r0")
 
 
 def test_a_full_copy_makes_it_good(replicas: Replicas, told: Told, first: str) -> None:
