@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from replication.control import lifecycle
 from replication.control.executor import Executor
+from replication.control.insync import in_sync
 from replication.control.lifecycle import VolumeRequest
 from replication.control.parallel import errors_of
 from replication.control.placement import (
@@ -15,8 +16,9 @@ from replication.control.placement import (
     largest_size,
 )
 from replication.control.policies import read_policies
-from replication.control.rebuild import find_facts, find_refusal
+from replication.control.rebuild import find_facts, find_refusal, list_suspects
 from replication.control.records import Records
+from replication.control.replacement import find_absence
 from replication.control.rooms import Rooms, open_groups
 from replication.control.settings import find_minimum
 from replication.errors import FailedPrecondition, NotFound, OutOfRange, OutOfSpace, TrilithError, Unavailable
@@ -129,6 +131,19 @@ class Provisioning:
         found = find_facts(answer, volume.id, replica.id)
         if found is not None and found.size_bytes < volume.size_bytes:
             self._executor.resize_replica(volume, replica)
+
+    def require_lost(self, volume: Volume) -> None:
+        """FailedPrecondition when a replica in sync is there after all: the record may not say so yet."""
+        nodes = {r.node for r in in_sync(volume)}
+        answers = self._executor.describe(nodes, DESCRIBE_SECONDS)
+        facts = {node: found for node, found in answers.items() if isinstance(found, NodeFacts)}
+        suspects = list_suspects(volume, facts)
+        there = [r for r in in_sync(volume) if find_absence(volume, r, nodes, facts) is None]
+        back = [f"{r.id} on node {r.node}" for r in there if r not in suspects]
+        if back:
+            raise FailedPrecondition(
+                f"volume {volume.name} is not lost: {', '.join(back)} is back, attach it"
+            )
 
     def _give_up(self, volume: Volume) -> None:
         """What is not undone now stays DELETING, for the reconciler."""

@@ -120,6 +120,7 @@ class Volumes:
                     f"volume {volume.name} is not lost, {named} may come back. Of a machine that never will, "
                     f"say so with `trilith node remove NODE --lost`"
                 )
+            self._provisioning.require_lost(volume)
             self._provisioning.make_usable(volume, replica)
             recovered = self._records.change(volume_id, lambda v: recover(v, replica_id)).volume
             self._records.tell(recovered, "recovered", f"from stale replica {replica_id}, by somebody's word")

@@ -107,6 +107,19 @@ def test_a_person_may_go_on_from_a_replica_whose_disk_refused_a_write() -> None:
     assert [r.node for r in insync.in_sync(lab.record())] == ["b"]
 
 
+@pytest.mark.parametrize("used", [False, True], ids=["is back", "is in use already"])
+def test_nobody_goes_on_from_less_than_what_is_back_though_the_record_does_not_say_so_yet(used: bool) -> None:
+    """The record is told by whoever repairs, which takes a while, or nobody does just now."""
+    lab = Lab(delay=600.0)
+    lab.cluster.node("c").replicas.update(lose_all_but_a_suspect(lab))
+    if used:
+        lab.control.volumes.attach(lab.id, "b")
+    assert lab.record().lost_since > 0.0
+    with pytest.raises(FailedPrecondition, match=f"{lab.on('c')} on node c is back"):
+        lab.control.volumes.recover(lab.id, lab.on("b"))
+    assert lab.states()["c"] == "in_sync"
+
+
 def test_nobody_goes_on_from_what_is_being_rebuilt() -> None:
     with pytest.raises(Conflict, match="is being rebuilt"):
         insync.recover(volume("ir"), "r1")
