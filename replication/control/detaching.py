@@ -6,6 +6,7 @@ from replication.control import insync
 from replication.control.executor import FENCE, Executor
 from replication.control.first_look import FirstLook
 from replication.control.parallel import errors_of
+from replication.control.rebuild import find_running
 from replication.control.records import Records
 from replication.control.reporting import follow
 from replication.control.starting import list_sure
@@ -35,13 +36,14 @@ class Detaching:
     def finish(self, volume: Volume) -> None:
         """From DETACHING, however far it came. A machine that crashed has no array: that is no clean end."""
         try:
-            array = self._executor.find_array(volume)
+            found = self._executor.ask_consumer(volume)
         except (Unavailable, NotFound):
             self._force(volume)
         else:
+            array = find_running(found, volume)
             if array is not None:
                 self._follow(volume, array)
-            self._stop(volume, present=array is not None)
+            self._stop(volume, "" if array is None else found.boot_id)
 
     def _follow(self, volume: Volume, array: ArrayReport) -> None:
         """What only the array knows would end with it: who lacks what it acknowledged, and who has it all."""
@@ -49,7 +51,8 @@ class Detaching:
         if step(volume) != volume:
             self._records.change(volume.id, step)
 
-    def _stop(self, volume: Volume, *, present: bool) -> None:
+    def _stop(self, volume: Volume, boot: str) -> None:
+        """`boot` is the one in which its array was there; "": it was not."""
         try:
             self._executor.detach(volume)
         except FailedPrecondition:
@@ -60,7 +63,14 @@ class Detaching:
                 raise  # slow, not gone: it goes on, and is asked again
             self._force(volume)
         else:
-            self._end(volume, clean=present)
+            self._end(volume, clean=self._is_still_in(volume, boot))
+
+    def _is_still_in(self, volume: Volume, boot: str) -> bool:
+        """Else the array may have ended in a crash just before, and nobody has flushed anything."""
+        try:
+            return bool(boot) and self._executor.boot_of_consumer(volume) == boot
+        except Unavailable:
+            return False
 
     def _end(self, volume: Volume, *, clean: bool) -> None:
         self._executor.release_all(volume)

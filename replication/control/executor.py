@@ -169,7 +169,11 @@ class Executor:
 
     def find_array(self, volume: Volume) -> ArrayReport | None:
         """The consumer's array of the record's epoch, asked now."""
-        return find_running(self._nodes.facts(_consumer_of(volume), only=volume.id), volume)
+        return find_running(self.ask_consumer(volume), volume)
+
+    def ask_consumer(self, volume: Volume) -> NodeFacts:
+        """Which array of it there is, and in which boot. Now."""
+        return self._nodes.facts(_consumer_of(volume), only=volume.id)
 
     def boot_of_consumer(self, volume: Volume) -> str:
         return self._nodes.facts(_consumer_of(volume), only="").boot_id

@@ -78,6 +78,12 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "an array that went with a boot counts as ended in peace",
+        "replication.control.detaching:Detaching._is_still_in",
+        mistakes.returns(True),
+        (FENCING,),
+    ),
+    Mutant(
         "an attachment is undone before it is known that it was not recorded",
         "replication.control.attaching:Attaching.undo",
         disks.undone_unrecorded,

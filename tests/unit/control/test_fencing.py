@@ -47,3 +47,28 @@ def test_a_person_may_give_up_the_dead_consumers_replica() -> None:
     control.emptying.remove("a", lost=True)
     control.volumes.attach(volume.id, "b")
     assert len(in_sync(control.volumes.get(volume.id))) == 1
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["is back", "is silent after it"])
+def test_a_consumer_that_boots_between_the_look_at_its_array_and_the_end_of_it_ended_in_a_crash(
+    back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever detaches may stand still for so long; the next boot has no array, and does nothing."""
+    cluster, control = make()
+    volume = control.volumes.create(wanted())
+    control.volumes.attach(volume.id, "a")
+    node = cluster.node("a")
+    detach = node.detach
+
+    def detach_after_a_boot(volume_id: str, epoch: int) -> None:
+        node.boot()
+        detach(volume_id, epoch)
+        node.silent = not back
+
+    monkeypatch.setattr(node, "detach", detach_after_a_boot)
+    control.volumes.detach(volume.id)
+    record = control.volumes.get(volume.id)
+    assert (record.consumer, record.resync_source) == (None, "r0")
+    node.silent = False
+    control.volumes.attach(volume.id, "b")
+    assert {r.node for r in in_sync(control.volumes.get(volume.id))} == {"b", "c"}
