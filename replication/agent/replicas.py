@@ -28,6 +28,7 @@ from replication.errors import (
     NotFound,
     StaleEpoch,
     TrilithError,
+    Unavailable,
     Unsupported,
 )
 from replication.kernel import blockdev, direct, header
@@ -51,6 +52,7 @@ class Replicas:
         self.suspects = Suspects(machine, storage)
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
         self._remembered = Remembered(self._find_facts)
+        self._ready: dict[tuple[str, str], int] = {}  # for which epoch this agent has made it so last
 
     def list_facts(self) -> tuple[ReplicaFacts, ...]:
         """Of replicas that are whole and can be read.
@@ -232,6 +234,7 @@ class Replicas:
             head = self._write_header(place, head)
             if refused:  # not what has come since: in a word that comes twice it may be in use by now
                 self.suspects.settle(spec.volume_id, spec.replica_id)
+            self._ready[spec.volume_id, spec.replica_id] = spec.epoch
             target = self._export(spec, place, name)
             return Prepared(self._facts(place, head), self._machine.boot_id, target)
 
@@ -245,9 +248,16 @@ class Replicas:
             self.suspects.settle(volume_id, replica_id)
 
     def find_device(self, volume_id: str, replica_id: str, epoch: int) -> str:
-        """Path of its logical volume, for an array of `epoch`. StaleEpoch when it has seen a later one."""
+        """Path of its logical volume, for an array of `epoch`. StaleEpoch when it has seen a later one.
+
+        Unavailable unless this agent has made it ready for that: since the one before, its disk may have lost
+        power, and have forgotten what it was chosen for. Of others an export, which is gone then, tells it.
+        """
         place = self._storage.get_place(volume_id, replica_id)
         self._check_epoch(self._get_header(place), epoch)
+        if self._ready.get((volume_id, replica_id)) != epoch:
+            lacking = f"was not made ready for epoch {epoch} since this agent began"
+            raise Unavailable(f"replica {replica_id} of {volume_id} {lacking}: try again")
         return place.device
 
     def check_unused(self, volume_id: str, replica_id: str) -> None:

@@ -91,7 +91,10 @@ class NodeApi(Protocol):
         """End the exports of `epoch` and older; the header keeps its epoch."""
 
     def attach(self, spec: AttachSpec) -> str:
-        """Assemble, and return the device's path. Repeated for the same epoch: the device that is there."""
+        """Assemble, and return the device's path. Repeated for the same epoch: the device that is there.
+
+        Unavailable when its agent has begun anew since the local replica was made ready: it may have booted.
+        """
 
     def detach(self, volume_id: str, epoch: int) -> None:
         """Flush, stop and disconnect arrays of `epoch` and older. FailedPrecondition while in use."""

@@ -37,6 +37,7 @@ class FakeDisks:
     suspect: set[Key] = field(default_factory=set)
     pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
     replicas: dict[Key, ReplicaFacts] = field(default_factory=dict)
+    ready: set[Key] = field(default_factory=set)  # made so since the boot
     parts: dict[Key, dict[str, int]] = field(default_factory=dict)  # of replicas on several disks: bytes
     striped: set[Key] = field(default_factory=set)
     exports: dict[Key, FakeExport] = field(default_factory=dict)
@@ -194,6 +195,13 @@ class FakeDisks:
             raise DataLoss(f"{key} on {self.name} has record version {found.record_version}, had {marked}")
         version = max(found.record_version, record_version)
         self.replicas[key] = replace(found, epoch=epoch, record_version=version)
+        self.ready.add(key)
+
+    def _require_ready(self, key: Key, epoch: int) -> None:
+        if self._get(key).epoch != epoch:
+            raise StaleEpoch(f"{key} on {self.name} is not prepared for epoch {epoch}")
+        if key not in self.ready:
+            raise Unavailable(f"{key} on {self.name} was made ready before the boot")
 
 
 def _new_replica(spec: ReplicaSpec, *, volatile_cache: bool) -> ReplicaFacts:

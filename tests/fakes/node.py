@@ -80,7 +80,7 @@ class FakeNode(FakeDisks):
         """Power went and came back: what is on disks stays, the kernel forgets the rest."""
         self.boots += 1
         self.silent = False
-        for held in (self.exports, self.arrays, self.staged, self.published):
+        for held in (self.exports, self.ready, self.arrays, self.staged, self.published):
             held.clear()
 
     def set_health(self, volume_id: str, replica_id: str, health: MemberHealth, covers: bool = False) -> None:
@@ -327,8 +327,7 @@ class FakeNode(FakeDisks):
             raise InvalidRequest(f"member {member.replica_id}: local and remote are confused")
         if member.target is not None:
             holder._admit((volume_id, member.replica_id), member.target)
-        if holder.replicas[volume_id, member.replica_id].epoch != epoch:
-            raise StaleEpoch(f"member {member.replica_id} is not prepared for epoch {epoch}")
+        holder._require_ready((volume_id, member.replica_id), epoch)
 
     def _admit(self, key: Key, target: Target) -> None:
         export = self.exports.get(key)

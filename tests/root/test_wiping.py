@@ -88,7 +88,7 @@ def group_of(storage: Storage) -> VolumeGroup:
 def make(replicas: Replicas, volume_id: str, size_bytes: int) -> str:
     """Its device."""
     replicas.ensure(ReplicaSpec(volume_id, "r0", GROUP, size_bytes, 65536))
-    return replicas.find_device(volume_id, "r0", 0)
+    return replicas._storage.get_place(volume_id, "r0").device
 
 
 def write_old(tree: Tree, device: str, begin: int) -> None:

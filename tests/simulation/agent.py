@@ -118,7 +118,10 @@ def release_export(plant: Plant, replica: int, epoch: int) -> Plant:
 def attach(
     plant: Plant, node: int, epoch: int, version: int, links: dict[int, Link | None], *, resync: bool
 ) -> Plant:
-    """`links`: who starts, in the order that the record asks for; None for the local one."""
+    """`links`: who starts, in the order that the record asks for; None for the local one.
+
+    That has been made ready since the last boot (`require_ready`).
+    """
     there = find_array(plant, node)
     if there is not None and there.epoch == epoch:
         return plant
@@ -131,6 +134,12 @@ def attach(
     made = Array(node, epoch, version, members, slots, source, bit=bool(bitmap.unite(bits)))
     _require_reached(plant, made, epoch)
     return kernel.start(plant, made)
+
+
+def require_ready(plant: Plant, node: int, boot: int | None) -> None:
+    """Its replica has been made ready in this boot, or is none of those that start."""
+    if boot not in {None, plant.site.boots[node]}:
+        raise Unavailable("the local replica was made ready before the boot")
 
 
 def _choose_slots(links: dict[int, Link | None], *, resync: bool) -> tuple[tuple[int, ...], int | None]:

@@ -146,6 +146,8 @@ def _assemble(world: World, operation: Operation, answers: dict[str, Prepared | 
     order = [number_of(member.replica_id) for member in starting.order_members(record, able)]
     if not kernel.hears(world.plant.site, operation.node):
         raise Unavailable("the consumer does not answer")
+    boots = {a.replica: a.boot for a in operation.answers if a.replica in order}
+    agent.require_ready(world.plant, operation.node, boots.get(operation.node))
     plant = agent.attach(
         world.plant,
         operation.node,

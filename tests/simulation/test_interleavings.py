@@ -9,6 +9,7 @@ from tests.simulation.explore import Atlas, explore, play
 from tests.simulation.kernel import Ways
 from tests.simulation.runs import RUNS, Run, describe
 from tests.simulation.starts import STORIES, start
+from tests.simulation.world import new_world, violations
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,17 @@ def test_no_interleaving_breaks_the_invariants(
     record_property("enumeration", describe(run, found, time.monotonic() - begun))
     assert found.broken == (), "\n".join((*found.story, *found.broken))
     assert found.worlds > 100 * len(STORIES)
+
+
+def test_a_consumer_that_boots_before_it_assembles_does_not_begin_with_what_it_has_forgotten() -> None:
+    """Its own replica had been chosen for the source: deeper than the enumeration goes."""
+    story = (
+        *("attach to a", "cut b from a", "write in epoch 1", "report of epoch 1", "a loses power", "detach"),
+        *("begin to attach to c", "go on: prepare", "c loses power", "c boots"),
+        *("go on: prepare", "go on: prepare", "go on: admit"),
+    )
+    world = new_world(5, faults=9, delays=9, ways=Ways(volatile=True))
+    assert violations(play(world, story)) == []
 
 
 @pytest.mark.parametrize(

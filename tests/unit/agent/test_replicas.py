@@ -8,7 +8,7 @@ from replication import layout
 from replication.agent.replicas import Replicas
 from replication.agent.storage import Part, Place, Storage
 from replication.agent.wiping import Wiping
-from replication.errors import DataLoss, StaleEpoch
+from replication.errors import DataLoss, StaleEpoch, Unavailable
 from replication.kernel.header import (
     Header,
     discard_header,
@@ -140,6 +140,23 @@ def test_what_anybody_may_have_written_to_is_wiped(
         replicas.remove("v1", "r0")
     assert shelf.gone == [(how, "v1")]
     assert find_header(str(device)) is None
+
+
+def test_an_array_begins_with_what_this_agent_made_ready_for_it(
+    tree: FakeTree, shelf: Shelf, replicas: Replicas
+) -> None:
+    """Another may be of another boot, by which the disk may have forgotten what it was chosen for."""
+    device = add(tree, shelf, "v1")
+    replicas.prepare(PrepareSpec("v1", "r0", 4, 9, None))
+    assert replicas.find_device("v1", "r0", 4) == str(device)
+    with pytest.raises(StaleEpoch, match="has seen epoch 4, 3 is over"):
+        replicas.find_device("v1", "r0", 3)
+    machine = replace(fake_machine(tree), target=Nvmet(tree))
+    later = Replicas(machine, shelf, Wiping(machine, shelf))
+    with pytest.raises(Unavailable, match="was not made ready for epoch 4 since this agent began"):
+        later.find_device("v1", "r0", 4)
+    later.prepare(PrepareSpec("v1", "r0", 4, 9, None))
+    assert later.find_device("v1", "r0", 4) == str(device)
 
 
 def test_who_decided_on_an_older_record_removes_nothing(

@@ -1,7 +1,10 @@
 """A consumer that does not answer is given up: what becomes of the replica on its own node."""
 
+from typing import Any
+
 import pytest
 
+from replication.control import insync
 from replication.control.control import Control
 from replication.control.insync import in_sync
 from replication.errors import Unavailable
@@ -47,6 +50,31 @@ def test_a_person_may_give_up_the_dead_consumers_replica() -> None:
     control.emptying.remove("a", lost=True)
     control.volumes.attach(volume.id, "b")
     assert len(in_sync(control.volumes.get(volume.id))) == 1
+
+
+def test_a_consumer_that_boots_between_the_look_at_its_replica_and_its_array_does_not_begin_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was called the source, for it had not booted since the volume's last user died."""
+    cluster, control = make()
+    volume = control.volumes.create(wanted())
+    control.volumes.attach(volume.id, "a")
+    cluster.node("a").silent = True
+    control.volumes.detach(volume.id)
+    assert control.volumes.get(volume.id).resync_source == "r1"
+    finish = insync.admit
+
+    def admit_after_a_boot(*words: Any) -> Volume:  # noqa: ANN401
+        cluster.node("b").boot()
+        return finish(*words)
+
+    with monkeypatch.context() as once:
+        once.setattr(insync, "admit", admit_after_a_boot)
+        with pytest.raises(Unavailable, match="made ready before the boot"):
+            control.volumes.attach(volume.id, "b")
+    control.volumes.attach(volume.id, "b")
+    record = control.volumes.get(volume.id)
+    assert ([r.node for r in in_sync(record)], record.resync_source) == (["c"], "r2")
 
 
 @pytest.mark.parametrize("back", [True, False], ids=["is back", "is silent after it"])
