@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from replication.agent.alone import ensure_alone
 from replication.agent.machine import Machine
 from replication.agent.memory import protect_from_memory_pressure
 from replication.agent.names import NQN_PREFIX
@@ -81,6 +82,7 @@ def serve(
     protect_from_memory_pressure()
     ensure_priority()
     apart = Apart(flush_cgroup)  # before there is anything that a child must not have
+    ensure_alone(Tree(), SystemClock())
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, for whoever wonders
     allow_many_files()
     quieten_udev(SystemClock())
