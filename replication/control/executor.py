@@ -52,6 +52,12 @@ class Executor:
         """By node name."""
         return ask_all({name: partial(self._nodes.facts, name) for name in names}, timeout)
 
+    def describe_patiently(self, names: Iterable[str], waits: Waits) -> Answers[NodeFacts]:
+        """As `describe`, longer for those who are busy than for those who are away."""
+        calls = {name: partial(self._nodes.facts, name) for name in names}
+        sign = partial(self._nodes.facts, only="")
+        return ask_patiently(calls, waits, is_enough=lambda _: True, sign=sign)
+
     def sketch(self, names: Iterable[str], timeout: float = PATIENT_SECONDS) -> Answers[NodeFacts]:
         """As `describe`, without replicas and arrays."""
         return ask_all({name: partial(self._nodes.facts, name, only="") for name in names}, timeout)

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 from replication.clock import Clock
 from replication.control.executor import Executor
+from replication.control.parallel import Waits
 from replication.control.restored import find_newer, find_outgrown
 from replication.errors import DataLoss
 from replication.model import NodeFacts, Volume
 
-LOOK_SECONDS = 2.0
+LOOK = Waits(until_enough=6.0, alive=6.0, unknown=2.0, sign=1.0)
+"""Longer than a node may take to say what it has: who is only slow will start."""
 
 
 class FirstLook:
@@ -32,13 +34,13 @@ class FirstLook:
         self._seen = (self._seen & volumes.keys()).union(found for found in whole if found not in newer)
 
     def require_recent(self, volume: Volume, silent: str | None = None) -> None:
-        """DataLoss where a replica has seen a later epoch. Who does not answer now will not start either.
+        """DataLoss where a replica has seen a later epoch. Who gives no sign now will not start either.
 
         `silent` is a node that is known not to answer.
         """
         if volume.id in self._seen or volume.created >= self._began:
             return
-        answers = self._executor.describe({r.node for r in volume.replicas} - {silent}, LOOK_SECONDS)
+        answers = self._executor.describe_patiently({r.node for r in volume.replicas} - {silent}, LOOK)
         facts = {node: found for node, found in answers.items() if isinstance(found, NodeFacts)}
         newer = find_newer(volume, facts)
         if newer:

@@ -1,16 +1,19 @@
 """Records restored from a backup that is older than what runs."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from replication.clock import SystemClock
+from replication.control import first_look
 from replication.control.control import build_control
 from replication.control.insync import check, in_sync
 from replication.control.reconciler import Reconciler
 from replication.control.restored import catch_up, find_claim
 from replication.errors import DataLoss
-from replication.model import Attachment, CopyMode, MemberHealth, MemberReport, ReplicaState
+from replication.model import Attachment, CopyMode, MemberHealth, MemberReport, NodeFacts, ReplicaState
 from tests.unit.control.records import facts, header, report, states_of, volume
 from tests.unit.control.test_reconciler import DROPPED, GOOD, LOST, Lab
 
@@ -196,6 +199,31 @@ def test_a_look_that_found_a_later_epoch_or_missed_a_node_is_made_again(missing:
     control.volumes.detach(lab.id)
     with pytest.raises(DataLoss, match="is older than its disks"):
         control.volumes.attach(lab.id, "c")
+
+
+def test_who_is_slow_to_say_which_epoch_he_has_seen_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node of many replicas, or of a disk that errs: its replica will start all the same."""
+    lab = Lab()
+    backup = back_up(lab)
+    lab.control.volumes.detach(lab.id)
+    lab.cluster.node("c").silent = True
+    lab.control.volumes.attach(lab.id, "b")
+    lab.cluster.node("c").silent = False
+    restore(lab, backup)
+    control = build_control(lab.store, lab.cluster.connect, LaterClock())
+    control.volumes.detach(lab.id)
+    for node in (lab.cluster.node("a"), lab.cluster.node("b")):
+        monkeypatch.setattr(node, "describe", partial(describe_slowly, node.describe))
+    monkeypatch.setattr(first_look, "LOOK", replace(first_look.LOOK, unknown=0.3, sign=0.1))
+    with pytest.raises(DataLoss, match="on b: its header has epoch 2"):
+        control.volumes.attach(lab.id, "c")
+    assert not lab.cluster.node("b").exports
+
+
+def describe_slowly(describe: Callable[[str | None], NodeFacts], only: str | None = None) -> NodeFacts:
+    if only is None:
+        SystemClock().sleep(0.6)
+    return describe(only)
 
 
 class LaterClock(SystemClock):
