@@ -20,7 +20,7 @@ from replication.kernel.bitmap import Ranges, read_bits, unite
 from replication.kernel.hold import HoldState
 from replication.kernel.md_members import release_pending
 from replication.kernel.md_state import ArrayState, device_of, find_array, read_members
-from replication.model import AttachSpec, Member
+from replication.model import AttachSpec, Member, PrepareSpec
 
 LET_GO_TIMEOUT = 5.0
 
@@ -185,6 +185,16 @@ def _do_at_once(acts: Sequence[Callable[[], None]]) -> None:
         futures = [pool.submit(act) for act in acts]
     for future in futures:
         future.result()
+
+
+def check_owner(array: Assembled | None, spec: PrepareSpec) -> None:
+    """StaleEpoch where a replica is asked for another node's array of an epoch whose array is here.
+
+    The record cannot mean both: it was restored, and has begun an epoch again. Our array has the replica that
+    lies here without any export, so that no fence would end what it writes there.
+    """
+    if array is not None and array.epoch == spec.epoch and spec.consumer is not None:
+        raise StaleEpoch(f"volume {spec.volume_id} is attached here in epoch {array.epoch}, and nowhere else")
 
 
 def list_marked(spec: AttachSpec) -> Ranges:

@@ -4,7 +4,7 @@ import os
 from itertools import groupby
 
 from replication.agent.assembled import Arrays, Assembled
-from replication.agent.attachment import Attachments
+from replication.agent.attachment import Attachments, check_owner
 from replication.agent.flush import Flusher
 from replication.agent.health import Health
 from replication.agent.limits import set_limits
@@ -129,6 +129,7 @@ class Agent:
             if array is None or array.epoch < spec.epoch:
                 self.abandon(spec.volume_id, spec.epoch - 1)
                 self._replicas.check_unused(spec.volume_id, spec.replica_id)
+            check_owner(array, spec)
             return self._replicas.prepare(spec)
 
     def release_replica(self, volume_id: str, replica_id: str, epoch: int) -> None:

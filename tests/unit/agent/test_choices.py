@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from replication.agent.attachment import choose_members, list_marked
+from replication.agent.assembled import Assembled
+from replication.agent.attachment import check_owner, choose_members, list_marked
 from replication.agent.members import Joint, Remote, parse_remote
 from replication.agent.rejoin import choose_slot
-from replication.errors import FailedPrecondition
+from replication.errors import FailedPrecondition, StaleEpoch
 from replication.kernel.md_state import ArrayState, MemberState
 from replication.kernel.nvme import Controller
-from replication.model import AttachSpec
+from replication.model import AttachSpec, Consumer, PrepareSpec
 
 CHUNK = 65536
 REMOTE = Remote("nqn", "nvme1", "10.0.0.2", 4420)
@@ -35,6 +36,17 @@ def test_what_is_new_counts_as_marked_whatever_the_bitmaps_say() -> None:
     spec = AttachSpec("v1", 2, 7, 9 * CHUNK - 1, CHUNK, 3, (), resync=False)
     assert list_marked(spec) == ()
     assert list_marked(replace(spec, marked_from=4 * CHUNK)) == ((4, 8),)
+
+
+@pytest.mark.parametrize(("epoch", "consumer"), [(3, Consumer("host")), (2, None)])
+def test_a_replica_is_for_this_nodes_own_array_or_for_one_of_another_epoch(
+    epoch: int, consumer: Consumer | None
+) -> None:
+    there = Assembled("v1", 2, {})
+    check_owner(there, PrepareSpec("v1", "r0", epoch, 9, consumer))
+    check_owner(None, PrepareSpec("v1", "r0", 2, 9, Consumer("host")))
+    with pytest.raises(StaleEpoch, match="attached here in epoch 2, and nowhere else"):
+        check_owner(there, PrepareSpec("v1", "r0", 2, 9, Consumer("host")))
 
 
 def array(*slots: int | None) -> ArrayState:
