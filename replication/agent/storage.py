@@ -117,9 +117,9 @@ class Storage:
         return joined | books.find_places()
 
     def _activate(self) -> None:
-        for volume in self._lvm.list_logical_volumes() if self._books.sizes else ():
-            if (volume.group, volume.name) in self._books.sizes and not volume.active:
-                self._lvm.activate(volume.group, volume.name)
+        errors = self._lvm.activate_all(self._books.sizes) if self._books.sizes else {}
+        for group, error in errors.items():
+            _log.warning("what is on %s cannot be used: %s", group, error)
 
     def _join_all(self) -> None:
         """What lacks a part, or is made of others than we find, is left as it is: nobody may use it."""

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from replication.errors import (
@@ -18,6 +18,7 @@ from replication.errors import (
     InvalidRequest,
     NotFound,
     OutOfSpace,
+    TrilithError,
 )
 from replication.kernel.lvm_report import (
     LOGICAL_VOLUME_FIELDS,
@@ -235,6 +236,20 @@ class Lvm:
             return found
         self._lvm("lvchange", "-ay", f"{group}/{name}")
         return self.get_logical_volume(group, name)
+
+    def activate_all(self, keys: Container[tuple[str, str]]) -> dict[str, TrilithError]:
+        """Those of `keys`, a group and a name each. By group the first error: the rest of it is left then.
+
+        A disk that hangs, or whatever else is wrong with it, must not keep the others from being used.
+        """
+        errors = dict[str, TrilithError]()
+        for found in self.list_logical_volumes():
+            if (found.group, found.name) in keys and found.group not in errors and not found.active:
+                try:
+                    self.activate(found.group, found.name)
+                except TrilithError as error:
+                    errors[found.group] = error
+        return errors
 
     def remove_logical_volume(self, group: str, name: str) -> None:
         """Repeatable. FailedPrecondition while something has it open."""

@@ -1,11 +1,14 @@
-"""A disk that leaves its pool: empty if it is there, forgotten if it is not, wherever somebody was killed."""
+"""A disk that leaves its pool: empty if it is there, forgotten if it is not, wherever somebody was killed.
+
+And one that is there, and of no use.
+"""
 
 from pathlib import Path
 
 import pytest
 
 from replication.agent.storage import Storage
-from replication.errors import CommandFailed, FailedPrecondition
+from replication.errors import CommandFailed, FailedPrecondition, TimedOut, TrilithError
 from replication.model import GIB, MIB, Disk
 from tests.unit.agent.fake_disk import DISK, Node
 
@@ -180,3 +183,32 @@ def test_what_is_not_there_needs_nothing(storage: Storage) -> None:
     storage.remove_disk("trilith_00000000")
     assert len(storage.list_volume_groups()) == 2
     assert sum(group.size_bytes for group in storage.list_volume_groups()) < 2 * GIB
+
+
+@pytest.mark.parametrize(
+    "error", [CommandFailed(("lvchange",), 5, "Permission denied"), TimedOut("lvchange")]
+)
+def test_a_disk_whose_volumes_cannot_be_activated_leaves_an_agent_that_begins_the_others(
+    storage: Storage, node: Node, error: TrilithError
+) -> None:
+    """After a boot: LVM can read what is on it, and the kernel does not take it, or it hangs."""
+    bad, good = (group.name for group in storage.list_volume_groups())
+    for group in (bad, good):
+        for replica in ("r0", "r1"):
+            storage.ensure_volume(f"v{group[-8:]}", replica, group, 100 * MIB)
+    for home in node.lvm.groups.values():
+        for volume in home.volumes.values():
+            volume.active = False
+    activate, asked = node.lvm._lvchange, list[str]()
+
+    def activate_good(words: list[str]) -> str:
+        asked.append(words[0].partition("/")[0])
+        if asked[-1] == bad:
+            raise error
+        return activate(words)
+
+    node.lvm._lvchange = activate_good  # type: ignore[method-assign]
+    later = Storage(node, node.run, node, node.wholes)
+    assert sorted(asked, key=[bad, good].index) == [bad, good, good]
+    assert set(later.list_places()) == set(storage.list_places())
+    assert {group for group, *_ in node.lvm.list_active()} == {good}
