@@ -5,6 +5,8 @@ The event is raised once for each part of a request that failed for good, after 
 flushes. A buffer of our own in tracefs keeps what comes while no agent runs.
 """
 
+import errno
+import logging
 import os
 import re
 import select
@@ -19,6 +21,8 @@ from replication.kernel.dm import DeviceMapper
 from replication.kernel.dm_wire import Target
 from replication.kernel.run import Runner
 from replication.kernel.sysfs import Tree, refuse
+
+_log = logging.getLogger(__name__)
 
 _DISKSTATS = "/proc/diskstats"
 _TRACEFS = "/sys/kernel/tracing"
@@ -109,7 +113,11 @@ class Unheard:
 
 
 class TracedRefusals:
-    """Through tracefs, which is mounted if nobody has. KernelError or NotFound where that is not possible."""
+    """Through tracefs, which is mounted if nobody has. KernelError or NotFound where that is not possible.
+
+    From 6.6 on a pipe has one reader (open_pipe_on_cpu in trace.c). While that is somebody else, above all an
+    agent that has not quite ended, what comes stays in the buffer, and is read after him.
+    """
 
     def __init__(self, tree: Tree, runner: Runner, mapper: DeviceMapper) -> None:
         self._tree = tree
@@ -120,17 +128,29 @@ class TracedRefusals:
         tree.write(f"{_INSTANCE}/buffer_size_kb", _BUFFER_KIB)
         tree.write(f"{_INSTANCE}/buffer_percent", 0)  # whoever polls is woken by the first event
         tree.write(f"{_INSTANCE}/events/block/block_rq_error/enable", 1)
+        self._pipe: int | None = None
         try:
-            self._pipe = os.open(tree.path(f"{_INSTANCE}/trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
+            self._pipe = self._open()
         except OSError as error:
-            refuse(f"open {_INSTANCE}/trace_pipe", error)
+            if error.errno != errno.EBUSY:
+                refuse(f"open {_INSTANCE}/trace_pipe", error)
+            _log.warning("somebody else reads %s/trace_pipe: what disks refuse is heard after him", _INSTANCE)
+
+    def _open(self) -> int:
+        return os.open(self._tree.path(f"{_INSTANCE}/trace_pipe"), os.O_RDONLY | os.O_NONBLOCK)
 
     def wait(self, timeout: float) -> None:
         poll = select.poll()
-        poll.register(self._pipe, select.POLLIN)
+        if self._pipe is not None:
+            poll.register(self._pipe, select.POLLIN)
         poll.poll(timeout * 1000)
 
     def read(self) -> tuple[Refusal, ...]:
+        if self._pipe is None:
+            try:
+                self._pipe = self._open()
+            except OSError:  # still; what cannot be opened for another reason was open to him
+                return ()
         pieces = []
         with suppress(BlockingIOError):
             while piece := os.read(self._pipe, _MOST_BYTES):

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -78,6 +79,28 @@ def test_events_are_asked_for_and_read_as_they_come(tree: FakeTree, tmp_path: Pa
     refusals.wait(10)
     assert refusals.read() == (Refusal("259:0", 8, 8),)
     assert refusals.read() == ()
+
+
+def test_a_pipe_that_somebody_else_reads_is_read_when_he_has_ended(
+    tree: FakeTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent before us that has not ended yet, or a curious person."""
+    really, taken = os.open, [True, True]
+
+    def open_unless_taken(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if str(path).endswith("trace_pipe") and not flags & os.O_WRONLY and taken and taken.pop():
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return really(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", open_unless_taken)
+    refusals = TracedRefusals(tree, FakeRunner({}), DeviceMapper(FakeControl()))
+    refusals.wait(0.01)
+    assert refusals.read() == ()
+    assert refusals.read() == ()
+    pipe = really(tmp_path / INSTANCE / "trace_pipe", os.O_WRONLY)
+    os.write(pipe, line("W", 8).encode())
+    refusals.wait(10)
+    assert refusals.read() == (Refusal("259:0", 8, 8),)
 
 
 def test_a_path_of_native_multipath_is_its_disk(tree: FakeTree) -> None:
