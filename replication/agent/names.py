@@ -98,6 +98,13 @@ def parse_part_name(name: str) -> PartName | None:
     return PartName(found[1], found[2], int(found[3]), int(found[4]), bool(found[5])) if found else None
 
 
+def parse_mapped_name(name: str) -> tuple[str, str] | None:
+    """(volume, replica) of which device-mapper's device, as LVM names it, is one, or a part."""
+    volume = name.partition("-")[2]
+    part = parse_part_name(volume)
+    return parse_logical_volume_name(volume) if part is None else (part.volume_id, part.replica_id)
+
+
 def whole_name(volume_id: str, replica_id: str) -> str:
     """Unlike a hold layer's, which has an epoch."""
     return f"trilith_{logical_volume_name(volume_id, replica_id)}"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from replication.agent.books import Place
 from replication.agent.machine import Machine
+from replication.agent.names import parse_mapped_name
 from replication.agent.storage import Storage
 from replication.clock import Clock
 from replication.errors import KernelError, NotFound, TrilithError
 from replication.files import write_whole
-from replication.kernel.dm_wire import Target
 from replication.kernel.refusals import Refusal
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ class Suspects:
             self._refusals += self._machine.refusals.read()
             if self._refusals:
                 places = self._storage.list_places()
-                self._know(self._unmarked | {_key(place) for place in places if self._is_hit(place)})
+                hit = {_key(place) for place in places if self._is_hit(place)}
+                self._know(self._unmarked | hit | self._find_unlisted())
                 self._refusals = ()
             return self._unmarked
 
@@ -76,16 +77,25 @@ class Suspects:
         """What cannot be looked at counts as hit; what is not there is not."""
         devices = [part.device for part in place.parts] or [place.device]
         try:
-            tables = [self._find_table(device) for device in devices]
+            return any(self._is_touched(device) for device in devices)
         except KernelError:
             return True
-        return any(refusal.touches(table) for refusal in self._refusals for table in tables)
 
-    def _find_table(self, device: str) -> tuple[Target, ...]:
+    def _is_touched(self, device: str) -> bool:
         try:
-            return self._machine.refusals.table(self._machine.tree.device_number(device))
+            return self._touch(self._machine.tree.device_number(device))
         except NotFound:
-            return ()
+            return False
+
+    def _find_unlisted(self) -> set[Key]:
+        """LVM may not show an agent that has begun since what its disk goes on with: it errs."""
+        mapped = self._machine.refusals.mapped().items()
+        found = [(parse_mapped_name(name), number) for name, number in mapped]
+        return {key for key, number in found if key is not None and self._touch(number)}
+
+    def _touch(self, number: str) -> bool:
+        table = self._machine.refusals.table(number)
+        return any(refusal.touches(table) for refusal in self._refusals)
 
 
 class Marking:

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import select
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -95,6 +95,9 @@ class Refusals(Protocol):
     def table(self, number: str) -> tuple[Target, ...]:
         """How the device-mapper device `MAJOR:MINOR` lies on others; nothing when it is gone."""
 
+    def mapped(self) -> Mapping[str, str]:
+        """All such devices: number by name."""
+
 
 class Unheard:
     """Where the kernel does not tell."""
@@ -110,6 +113,9 @@ class Unheard:
 
     def table(self, number: str) -> tuple[Target, ...]:
         raise NotFound(f"{number}: nobody has asked for it")
+
+    def mapped(self) -> Mapping[str, str]:
+        return {}
 
 
 class TracedRefusals:
@@ -163,3 +169,6 @@ class TracedRefusals:
             return self._mapper.table_of(number)
         except NotFound:
             return ()
+
+    def mapped(self) -> Mapping[str, str]:
+        return {device.name: device.number for device in self._mapper.list_devices()}

@@ -31,6 +31,7 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[Refusal] = []
+        self.devices: dict[str, str] = {}  # of device-mapper, by name
 
     def refuse(self, start: int) -> None:
         self.events.append(Refusal(DISK, start, 8))
@@ -41,6 +42,9 @@ class Told:
     def read(self) -> tuple[Refusal, ...]:
         found, self.events = tuple(self.events), []
         return found
+
+    def mapped(self) -> dict[str, str]:
+        return self.devices
 
     def table(self, number: str) -> tuple[Target, ...]:
         return (Target(0, SECTORS, "linear", f"{DISK} {int(number.split(':')[1]) * SECTORS}"),)
@@ -207,6 +211,22 @@ def test_a_replica_whose_disk_is_away_stays_suspect(replicas: Replicas, told: To
     away, shelf.places = shelf.places, []
     with pytest.raises(NotFound):
         replicas.mark_suspect("v0", "r0")
+    shelf.places = away
+    assert prepare(replicas, "v0")
+
+
+@pytest.mark.parametrize("name", ["v0_r0", "v0_r0_1of2", "v0_r0_2of2.striped"])
+@pytest.mark.usefixtures("first")
+def test_a_disk_that_lvm_does_not_show_is_known_by_what_goes_on_with_it(
+    replicas: Replicas, told: Told, shelf: Shelf, name: str
+) -> None:
+    """It erred when the agent began; the export of before goes on."""
+    away, shelf.places = shelf.places, []
+    told.devices = {"trilith-v0-r0-3": "253:7", f"trilith_0000000a-{name}": "253:0", "root": "253:8"}
+    told.refuse(SECTORS + 8)
+    assert not replicas.suspects.has("v0", "r0")
+    told.refuse(8)
+    assert replicas.suspects.has("v0", "r0")
     shelf.places = away
     assert prepare(replicas, "v0")
 

@@ -115,3 +115,4 @@ def test_a_device_that_is_gone_lies_nowhere(tree: FakeTree) -> None:
     refusals = TracedRefusals(tree, FakeRunner({}), mapper)
     assert refusals.table(made.number) == (Target(0, 10, "linear", "259:0 0"),)
     assert refusals.table("253:77") == ()
+    assert refusals.mapped() == {"volume": made.number}
