@@ -41,6 +41,9 @@ def test_data_is_given_up_by_word_only(cluster: Cluster, volume: Volume) -> None
     assert "when replica r1 went stale, will be lost" in cluster.fail(
         2, "volume", "recover", volume.name, "--from", "r1"
     )
+    said = cluster.fail(5, "volume", "recover", volume.name, "--from", "r1", "--accept-data-loss")
+    assert "r0 on node m1 is back, attach it" in said
+    cluster.fakes.node("m1").replicas.clear()
     assert cluster.read("volume", "recover", volume.name, "--from", "r1", "--accept-data-loss")["epoch"] == 2
 
 
