@@ -98,7 +98,16 @@ class Attaching:
             lambda v: replace(note_marked(insync.finish_attach(v, volume.epoch)), consumer_boot=boot),
             ("attached", f"to node {volume.consumer} as {device}, epoch {volume.epoch}"),
         )
+        if admitted.volume.resync_source is not None:
+            self._note_resync(volume)
         return device
+
+    def _note_resync(self, volume: Volume) -> None:
+        """It may have ended by now. What its agent told of that before it was recorded has not been heard."""
+        with suppress(TrilithError):  # the end of the next one, or of the attachment, is heard
+            report = self.find_report(volume)
+            if report is not None and report.resync_done:
+                self._records.change(volume.id, lambda v: insync.resync_done(v, volume.epoch))
 
     def bound(self, volume: Volume) -> None:
         """Set its limits on its consumer. Where there are no workloads to be bounded, that is only told."""

@@ -321,9 +321,9 @@ def leave_behind(volume: Volume, epoch: int, node: str, sure: Collection[str]) -
 
 
 def resync_done(volume: Volume, epoch: int) -> Volume:
-    """All members are equal again."""
+    """All members are equal again. Not known while ATTACHING: that may be undone, and flushes nothing."""
     _require_epoch(volume, epoch)
-    return replace(volume, resync_source=None)
+    return volume if volume.attachment is ATTACHING else replace(volume, resync_source=None)
 
 
 def stamp(before: Volume, after: Volume, wall: float, version: int) -> Volume:

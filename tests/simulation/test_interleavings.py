@@ -40,6 +40,18 @@ def test_a_consumer_that_boots_before_it_assembles_does_not_begin_with_what_it_h
     assert violations(play(world, story)) == []
 
 
+def test_who_has_forgotten_what_an_attachment_that_was_undone_made_equal_is_doubted() -> None:
+    """Its resync had ended, and been told of; but nobody flushed anything when it was given up."""
+    story = (
+        *("attach to a", "write in epoch 1", "a loses power", "detach"),
+        *("begin to attach to c", "go on: prepare", "go on: prepare", "go on: admit"),
+        *("resync ends in epoch 2", "report of epoch 2", "control dies", "settle"),
+        *("b loses power", "b boots", "attach to c"),
+    )
+    world = new_world(3, faults=9, delays=9, ways=Ways(volatile=True))
+    assert violations(play(world, story)) == []
+
+
 @pytest.mark.parametrize(
     ("ways", "begin", "moves"),
     [

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from replication.clock import SystemClock
 from replication.control import insync
 from replication.control.control import Control
 from replication.control.insync import in_sync
+from replication.control.reconciler import Reconciler
 from replication.errors import Unavailable
-from replication.model import Volume
+from replication.model import Limits, Volume
 from tests.fakes.node import FakeCluster
 from tests.unit.control.test_volumes import make, wanted
 
@@ -75,6 +77,32 @@ def test_a_consumer_that_boots_between_the_look_at_its_replica_and_its_array_doe
     control.volumes.attach(volume.id, "b")
     record = control.volumes.get(volume.id)
     assert ([r.node for r in in_sync(record)], record.resync_source) == (["c"], "r2")
+
+
+def test_a_resync_that_has_ended_before_the_attachment_is_recorded_is_noted_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Agents tell of it once. Nobody hears of what an attachment that is undone has made equal."""
+    cluster, control = make()
+    volume = control.volumes.create(wanted())
+    control.volumes.attach(volume.id, "a")
+    cluster.node("a").silent = True
+    control.volumes.detach(volume.id)
+    node = cluster.node("b")
+
+    def end_its_resync(volume_id: str, *_: int | Limits) -> None:
+        node.finish_resync(volume_id)
+        Reconciler(control, SystemClock()).handle("b", node.arrays[volume_id].report())
+        if not node.calls.count("set_limits"):
+            node.calls.append("set_limits")
+            raise Unavailable("busy")
+
+    monkeypatch.setattr(node, "set_limits", end_its_resync)
+    with pytest.raises(Unavailable, match="busy"):
+        control.volumes.attach(volume.id, "b")
+    assert control.volumes.get(volume.id).resync_source == "r1"
+    control.volumes.attach(volume.id, "b")
+    assert control.volumes.get(volume.id).resync_source is None
 
 
 @pytest.mark.parametrize("back", [True, False], ids=["is back", "is silent after it"])

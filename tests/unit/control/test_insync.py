@@ -251,6 +251,15 @@ def test_a_resync_is_done_once() -> None:
     assert insync.resync_done(volume(resync_source="r1"), 1).resync_source is None
 
 
+def test_what_an_attachment_that_is_undone_made_equal_is_not_known_to_be_durable() -> None:
+    """Whoever has lost power since is to be doubted."""
+    begun = insync.begin_attach(detached(resync_source="r1"), "b")
+    done = report(GOOD, GOOD, GOOD, epoch=2, resync_done=True)
+    assert insync.react(begun, done) == begun
+    assert insync.undo_attach(begun, 2).resync_source == "r1"
+    assert insync.react(insync.finish_attach(begun, 2), done).resync_source is None
+
+
 def test_times_are_stamped_on_what_changed() -> None:
     after = insync.stamp(volume(), insync.lose(volume(), 1, {"r1": True}), 7.0, 5)
     assert [r.as_of for r in after.replicas] == [0, 5, 0]
