@@ -218,18 +218,26 @@ def stop(world: World, operation: Operation) -> World:
     plant = world.plant
     if not kernel.hears(plant.site, operation.node):
         return _at(world, "force")
-    there = agent.find_array(plant, operation.node)
-    present = there is not None and there.epoch == operation.epoch
-    if there is not None and present:
-        plant, report = agent.look(plant, there)
+    there, boot = agent.find_array(plant, operation.node), None
+    if there is not None and there.epoch == operation.epoch:
+        boot = plant.site.boots[operation.node]
+        _, report = agent.look(plant, there)
         world = swap(world, reports.react(world.record, operation.node, report))
+    return _at(world, "end", answers=(Answer(operation.node, boot, None),))
+
+
+def end(world: World, operation: Operation) -> World:
+    """Who has no array agrees to its end as well. It ended in peace if it was seen in the boot of now."""
+    if not kernel.hears(world.plant.site, operation.node):
+        return _at(world, "force", answers=())
     try:
-        world = world._replace(plant=agent.detach(plant, operation.node, operation.epoch))
+        plant = agent.detach(world.plant, operation.node, operation.epoch)
     except FailedPrecondition:
         return _over(_try(world, lambda: insync.undo_detach(world.record, operation.epoch)))
     except Unavailable:
         return _over(world)
-    return _at(world, "detached" if present else "crashed")
+    in_peace = operation.answers[0].boot == plant.site.boots[operation.node]
+    return _at(world._replace(plant=plant), "detached" if in_peace else "crashed", answers=())
 
 
 def detached(world: World, operation: Operation, *, clean: bool) -> World:
@@ -373,6 +381,7 @@ STAGES: dict[str, Callable[[World, Operation], World]] = {
     "undo": undo,
     "unwind": unwind,
     "stop": stop,
+    "end": end,
     "detached": partial(detached, clean=True),
     "crashed": partial(detached, clean=False),
     "force": force,

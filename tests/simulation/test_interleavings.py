@@ -40,6 +40,16 @@ def test_a_consumer_that_boots_before_it_assembles_does_not_begin_with_what_it_h
     assert violations(play(world, story)) == []
 
 
+def test_an_array_that_goes_with_a_boot_while_it_is_detached_has_not_ended_in_peace() -> None:
+    """The next agent agrees to its end."""
+    story = (
+        *("attach to a", "write in epoch 1", "begin to detach", "go on: stop", "a loses power", "a boots"),
+        *("go on: end", "go on: crashed", "attach to c"),
+    )
+    world = new_world(3, faults=9, delays=9, ways=Ways(volatile=True))
+    assert violations(play(world, story)) == []
+
+
 def test_who_has_forgotten_what_an_attachment_that_was_undone_made_equal_is_doubted() -> None:
     """Its resync had ended, and been told of; but nobody flushed anything when it was given up."""
     story = (
