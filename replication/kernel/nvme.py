@@ -5,16 +5,20 @@ because only the agent, after the record, may decide that they fail.
 """
 
 import errno
+import itertools
 import os
 import re
 import socket
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from replication.clock import Clock, SystemClock, wait_until
 from replication.errors import FailedPrecondition, KernelError, NotFound, TimedOut, Unavailable
+from replication.kernel import sockets
 from replication.kernel.deadline import Blocking
+from replication.kernel.nvme_admin import AdminQueue, AdminQueueNode, choose_length, count_answer_bytes
 from replication.kernel.sysfs import Tree, errno_of, refuse
 
 _SUBSYSTEMS = "/sys/class/nvme-subsystem"
@@ -23,6 +27,8 @@ _NAMESPACE = re.compile(r"nvme\d+n\d+")  # not nvme0c1n1, one path of it
 _CONTROLLER = re.compile(r"nvme\d+")
 _REACH_TIMEOUT = 3.0
 _START_TIMEOUT = 120.0  # longer than the kernel tries the first connection of a controller
+_ANSWERS_WITHIN = 0.3  # seconds; a peer that is well takes some milliseconds
+_QUESTIONS = 2  # a keep-alive may be answered together with one
 _ANSWER = re.compile(r"instance=(\d+),cntlid=(\d+)")
 
 
@@ -151,9 +157,12 @@ class NvmeHost:
         fabrics: Fabrics | None = None,
         clock: Clock | None = None,
         blocking: Blocking | None = None,
+        admin: AdminQueue | None = None,
     ) -> None:
         self._tree = tree
         self._fabrics = fabrics or FabricsNode()
+        self._admin = admin or AdminQueueNode()
+        self._asked = itertools.count()
         self._clock = clock or SystemClock()
         self._blocking = blocking or Blocking()
 
@@ -255,6 +264,28 @@ class NvmeHost:
         resetting to connecting (nvme_start_failfast_work), so the connection has to break after this.
         """
         self._tree.write(f"{_CONTROLLERS}/{controller}/fast_io_fail_tmo", 0)
+
+    def break_own(self, controller: str, address: str, port: int) -> bool:
+        """End the connection of a live controller that answers at once, and no other's.
+
+        False when nobody can tell which is its own. The end of its admin queue's is the end of all that it
+        has: nvme_tcp_state_change begins the recovery of the whole controller before the kernel returns here.
+        """
+        for _ in range(_QUESTIONS):
+            if self.read_state(controller) != "live":
+                return False
+            own = self._find_own(controller, address, port)
+            if own is not None:
+                sockets.break_connection(own)
+                return self.read_state(controller) != "live"
+        return False
+
+    def _find_own(self, controller: str, address: str, port: int) -> sockets.Connection | None:
+        """TimedOut where it does not answer, or what the kernel refuses."""
+        length = choose_length(next(self._asked))
+        ask = partial(self._admin.ask, controller, length, _ANSWERS_WITHIN)
+        wait = partial(self._blocking.call, f"ask {controller}", ask, timeout=_ANSWERS_WITHIN)
+        return sockets.find_asked(address, port, wait, count_answer_bytes(length))
 
     def has_authentication(self) -> bool:
         """Whether the kernel was built with NVME_HOST_AUTH."""

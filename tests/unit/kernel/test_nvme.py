@@ -1,12 +1,14 @@
 import errno
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from replication.errors import FailedPrecondition, KernelError, NotFound, TimedOut, Unavailable
+from replication.kernel import sockets
 from replication.kernel.nvme import Connection, FabricsNode, NvmeHost, format_options, parse_answer, redact
 from replication.kernel.sysfs import refuse
 from tests.unit.kernel.fake_tree import FakeTree
@@ -224,6 +226,77 @@ def test_an_answer_without_an_instance_is_an_error() -> None:
     assert parse_answer("instance=12,cntlid=3\n") == "nvme12"
     with pytest.raises(KernelError):
         parse_answer("")
+
+
+class Asked:
+    """Controllers whose own connection, among some to one peer, receives the answer."""
+
+    def __init__(self, kernel: FakeHost) -> None:
+        self._kernel = kernel
+        self.lengths: list[int] = []
+        self.beside = 0  # answers that another comes along with, which cannot be told apart
+        self.silent = threading.Event()
+        self.silent.set()
+        self.broken: list[str] = []
+
+    def ask(self, controller: str, length: int, timeout: float) -> None:
+        self.lengths.append(length)
+        self.silent.wait(20)
+
+    def find(
+        self, peer: str, port: int, ask: Callable[[], None], answer_bytes: int
+    ) -> sockets.Connection | None:
+        ask()
+        assert answer_bytes == 48 + self.lengths[-1]
+        self.beside -= 1
+        return None if self.beside >= 0 else sockets.Connection(peer, port, b"own")
+
+    def end(self, connection: sockets.Connection) -> None:
+        self.broken.append(connection.peer)
+        self._kernel.lay({"/sys/class/nvme/nvme3/state": "resetting"})
+
+
+@pytest.fixture
+def asked(kernel: FakeHost, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    made = Asked(kernel)
+    monkeypatch.setattr(sockets, "find_asked", made.find)
+    monkeypatch.setattr(sockets, "break_connection", made.end)
+    kernel.add(3, "tcp", CONNECTION.nqn, CONNECTION.host_nqn, "traddr=10.0.0.1,trsvcid=4420")
+    return made
+
+
+@pytest.mark.parametrize(("beside", "questions", "found"), [(0, 1, True), (1, 2, True), (2, 2, False)])
+def test_a_live_controllers_own_connection_is_broken_alone(
+    kernel: FakeHost, asked: Asked, beside: int, questions: int, found: bool
+) -> None:
+    """Once more when an answer cannot be told from another, by another length."""
+    asked.beside = beside
+    host = NvmeHost(kernel, kernel, admin=asked)
+    assert host.break_own("nvme3", "10.0.0.1", 4420) is found
+    assert len(set(asked.lengths)) == questions
+    assert asked.broken == (["10.0.0.1"] if found else [])
+
+
+@pytest.mark.parametrize("state", ["connecting", "resetting", "deleting"])
+def test_a_controller_that_is_not_live_is_not_asked(kernel: FakeHost, asked: Asked, state: str) -> None:
+    kernel.lay({"/sys/class/nvme/nvme3/state": state})
+    assert not NvmeHost(kernel, kernel, admin=asked).break_own("nvme3", "10.0.0.1", 4420)
+    assert asked.lengths == []
+
+
+def test_a_controller_that_does_not_answer_is_not_waited_for(kernel: FakeHost, asked: Asked) -> None:
+    asked.silent.clear()
+    with pytest.raises(TimedOut, match="ask nvme3"):
+        NvmeHost(kernel, kernel, admin=asked).break_own("nvme3", "10.0.0.1", 4420)
+    asked.silent.set()
+    assert asked.broken == []
+
+
+def test_a_controller_that_is_live_still_was_not_the_one_that_broke(
+    kernel: FakeHost, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "break_connection", lambda _: None)
+    assert not NvmeHost(kernel, kernel, admin=asked).break_own("nvme3", "10.0.0.1", 4420)
 
 
 def test_without_nvme_tcp_the_node_is_not_found(tmp_path: Path) -> None:
