@@ -30,6 +30,11 @@ class Observation:
     bound: float = 0.0  # seconds that it may take; 0: any
     refused: bool = False  # the peer's kernel refuses connections to its target
 
+    @property
+    def silent(self) -> bool:
+        """Whether its node has not answered for too long."""
+        return self.silence >= SILENT_AFTER
+
 
 def judge(seen: Observation) -> tuple[MemberHealth, str]:
     """The member's health and, when it is lost, why."""
@@ -49,7 +54,7 @@ def _why_lost(seen: Observation) -> str:
         (seen.path_failed, "its device reports errors"),
         (seen.slotless, "md has ended the copy to it: what is to be copied cannot be read, as it seems"),
         (seen.controller in ("gone", "deleting", "dead"), f"its connection is {seen.controller}"),
-        (seen.silence >= SILENT_AFTER, f"its node has not answered for {seen.silence:.1f} s"),
+        (seen.silent, f"its node has not answered for {seen.silence:.1f} s"),
         (0.0 < seen.bound <= seen.slow, f"it takes {seen.slow:.1f} s to answer"),
         (seen.refused and seen.unconnected >= REFUSED_AFTER, "its node refuses connections"),
         (seen.unconnected >= UNCONNECTED_AFTER, f"not connected for {seen.unconnected:.1f} s"),

@@ -48,6 +48,7 @@ class Joint:
     released: bool = False  # its hold layer fails instead of holding: it was dropped
     suspected: str = ""  # why it was reported lost, until the record has answered
     suspected_in: int = 0  # sequence of the first report that called it lost
+    unheard: bool = False  # when it was suspected: its node had fallen silent
     covered: bool = False  # when it was suspected: the bitmap marks all that its disk may have forgotten
     flushed: float = 0.0  # when the newest flush that completed was begun
     unconnected_since: float | None = None

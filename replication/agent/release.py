@@ -10,7 +10,7 @@ from functools import partial
 
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
-from replication.agent.members import Joint, Members
+from replication.agent.members import Joint, Members, Remote
 from replication.errors import FailedPrecondition, NotFound, TimedOut, TrilithError
 from replication.kernel.md_members import (
     check_not_last,
@@ -110,24 +110,37 @@ def _mark_faulty(machine: Machine, volume_id: str, joint: Joint) -> None:
 def break_off(machine: Machine, joint: Joint) -> None:
     """Make what a remote member's connection keeps come back as errors. Its hold layer has been released.
 
-    All connections to its node are broken, in every state of the controller, as the kernel does not tell
-    whose each is: a live one keeps sent requests until their time-out, and the deletion of one that is
-    connecting waits for the attempt under way.
+    In every state of the controller: a live one keeps sent requests until their time-out, and the deletion of
+    one that is connecting waits for the attempt under way. The kernel does not tell whose each connection is:
+    of one that does not answer all connections to its node are broken.
     """
     remote, joint.broken = joint.remote, True
     if remote is None:
         return
     with suppress(TrilithError):  # each step is tried, whatever became of the one before
         machine.host.stop_holding(remote.controller)
-    with suppress(TrilithError):
-        break_connections(remote.address, remote.port)
+    alone = not joint.unheard and _break_alone(machine, remote)
+    if not alone:
+        _break_all(remote)
     try:
         machine.host.delete_controller(remote.controller, timeout=0.01)
     except TimedOut:  # it continues in a thread of its own
-        with suppress(TrilithError):
-            break_connections(remote.address, remote.port)
+        if not alone:
+            _break_all(remote)
     except TrilithError:  # gone by itself
         return
+
+
+def _break_alone(machine: Machine, remote: Remote) -> bool:
+    """Whether its own connection could be found, and was broken."""
+    with suppress(TrilithError):
+        return machine.host.break_own(remote.controller, remote.address, remote.port)
+    return False
+
+
+def _break_all(remote: Remote) -> None:
+    with suppress(TrilithError):
+        break_connections(remote.address, remote.port)
 
 
 def finish_dropping(machine: Machine, joints: Iterable[Joint]) -> None:

@@ -192,8 +192,10 @@ class Watcher:
     def _report_member(
         self, array: Assembled, joint: Joint, state: ArrayState, sequence: int
     ) -> MemberReport:
-        health, reason = judge(self._observe(array, joint, state))
+        seen = self._observe(array, joint, state)
+        health, reason = judge(seen)
         if health is MemberHealth.LOST and not joint.suspected:
+            joint.unheard = seen.silent
             joint.covered = bitmap_covers(joint, self._machine.clock.now())
             joint.suspected, joint.suspected_in = reason, sequence
         if joint.suspected and health is not MemberHealth.DROPPED:

@@ -203,6 +203,12 @@ NODES = (
         ),
     ),
     Mutant(
+        "a dropped member takes its node's other connections with it",
+        "replication.agent.release:_break_alone",
+        mistakes.returns(False),
+        (f"{AGENT}/test_reading_back.py",),
+    ),
+    Mutant(
         "no bitmap carried over",
         "replication.kernel.bitmap:unite",
         mistakes.returns(()),

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from replication.agent.members import Members
+from replication.agent.members import Joint, Members, Remote
 from replication.agent.names import NQN_PREFIX, HoldName
 from replication.agent.node import read_back_arrays
-from replication.agent.release import clear_away, obey
-from replication.errors import FailedPrecondition
+from replication.agent.release import break_off, clear_away, obey
+from replication.errors import FailedPrecondition, TimedOut
 from replication.kernel import md, md_members
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.dm_wire import Command, Request, Target
@@ -91,6 +91,7 @@ class Connected(NvmeHost):
     def __init__(self, tree: FakeMd) -> None:
         super().__init__(tree)
         self.done: list[str] = []
+        self.tells = False  # which connection is whose
 
     def find_controller_of(self, namespace: str) -> Controller | None:
         name, where = f"nvme{namespace[-1]}", "traddr=192.0.2.1,trsvcid=4420"
@@ -99,8 +100,12 @@ class Connected(NvmeHost):
     def stop_holding(self, controller: str) -> None:
         self.done.append(f"stop {controller}")
 
+    def break_own(self, controller: str, address: str, port: int) -> bool:
+        return self.tells
+
     def delete_controller(self, controller: str, *, timeout: float = 20.0) -> None:
         self.done.append(f"delete {controller}")
+        raise TimedOut("it goes on")
 
 
 def test_what_a_dropped_members_connection_keeps_is_let_go_though_an_agent_died_before(
@@ -132,6 +137,29 @@ def test_a_member_that_answers_is_dropped_without_breaking_what_others_use(
     obey(members._machine, array, WORD)
     done = ["stop nvme2", "delete nvme2"] if broken else []
     assert (host.done, array.members["r2"].broken) == (done, broken)
+
+
+@pytest.mark.parametrize(
+    ("tells", "unheard", "alone"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_others_to_a_node_are_broken_only_where_nobody_can_tell_which_is_its_own(
+    members: Members,
+    tree: FakeMd,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    tells: bool,
+    unheard: bool,
+    alone: bool,
+) -> None:
+    """Twice: one that is connecting may have begun anew in between. A silent one's is not even asked for."""
+    broken: list[str] = []
+    monkeypatch.setattr("replication.agent.release.break_connections", lambda peer, _: broken.append(peer))
+    host = Connected(tree)
+    host.tells = tells
+    remote = Remote("nqn", "nvme2", "192.0.2.1", 4420)
+    joint = Joint("r2", "hold", "dm-2", "", remote, unheard=unheard)
+    break_off(replace(members._machine, host=host), joint)
+    assert (host.done, broken) == (["stop nvme2", "delete nvme2"], [] if alone else ["192.0.2.1"] * 2)
 
 
 def test_what_its_peer_does_not_answer_is_broken_after_all(
