@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from replication.control.volumes import VolumeRequest
-from replication.model import MIB, Volume
+from replication.model import MIB, Replica, ReplicaState, Volume
 from tests.lab.stand import PATIENCE, Stand, wait_for
 from tests.lab.stories.healing import counting, wait_until_on
 from tests.lab.stories.told import end, tell
@@ -94,6 +94,50 @@ def test_a_disk_is_drained_under_load_and_removed(stand: Stand, node: str) -> No
     assert stall <= quiet + MOST_MORE
     end(stand, stand.control.volumes.get(volume.id), verdict)
     stand.control.pools.delete(NAME)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("how", ["errs", "stands still"])
+def test_what_lies_on_a_nodes_other_disk_is_not_touched(stand: Stand, how: str) -> None:
+    """One disk's replica is dropped, beside writes to a replica on the other one of the same node."""
+    doomed, spared = (make_volume_on(stand, disk) for disk in DISKS)
+    m3 = stand.machine("m3")
+    with stand.writing(doomed, "m1") as checked, stand.writing(spared, "m1") as beside:
+        before = stand.control.volumes.get(spared.id)
+        checked.collector.restart_stall_watch()
+        replica = find_replica(doomed, "m3")
+        device = f"{replica.volume_group.replace('-', '--')}-{doomed.id}_{replica.id}"
+        m3.fail_disk_io(DISKS[0]) if how == "errs" else m3.succeed(f"dmsetup suspend {device}")
+        stand.wait_for_state(doomed, "m3", ReplicaState.STALE)
+        checked.wait_for_writes(200)
+        beside.wait_for_writes(200)
+        stall = checked.collector.stall()
+        assert stand.control.volumes.get(spared.id) == before
+        m3.heal_disk_io(DISKS[0]) if how == "errs" else m3.succeed(f"dmsetup resume {device}")
+        redundant = stand.wait_until_redundant(doomed)
+        checked.wait_for_writes(100)
+        verdict, other = checked.finish(), beside.finish()
+        assert stand.control.volumes.get(spared.id) == before
+    tell(f"beside-a-disk-that-{how.replace(' ', '-')}", verdict, stall, redundant)
+    assert stall < LOSS_STALL
+    end(stand, spared, other)
+    end(stand, doomed, verdict)
+    for disk in DISKS:
+        stand.control.pools.delete(f"{NAME}-{disk}")
+
+
+def make_volume_on(stand: Stand, disk: int) -> Volume:
+    """On this disk of each node."""
+    machines = stand.cluster.machines
+    disks = tuple((machine.name, machine.disk_path(disk)) for machine in machines)
+    names = tuple(machine.name for machine in machines)
+    pool = f"{NAME}-{disk}"
+    stand.control.pools.create(pool, names, 3, disks)
+    return stand.control.volumes.create(VolumeRequest(pool, SMALL, pool))
+
+
+def find_replica(volume: Volume, node: str) -> Replica:
+    return next(replica for replica in volume.replicas if replica.node == node)
 
 
 def find_disk(stand: Stand, volume: Volume, node: str) -> str:
