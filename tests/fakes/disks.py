@@ -31,6 +31,7 @@ class FakeDisks:
     exchanged: tuple[str, ...] = ()  # those of them where another disk is by now
     reserved_bytes: int = 0  # still to be wiped: for nobody to have, until a test says that it is
     silent: bool = False
+    heard: set[str] = field(default_factory=set)  # peers that it has heard
     ended: bool = False  # its agent has ended; its kernel goes on
     volatile_cache: bool = False
     ailments: tuple[Ailment, ...] = ()

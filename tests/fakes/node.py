@@ -5,7 +5,6 @@ control = build_control(MemoryStore(cluster.name), cluster.connect, SystemClock(
 cluster.add_to(control)
 cluster.node("a").silent = True                 # does not answer any more
 cluster.node("a").boot()                        # power went: arrays and exports are gone
-cluster.node("a").set_health(volume_id, "r1", MemberHealth.LOST)
 """
 
 from dataclasses import dataclass, field, replace
@@ -59,7 +58,6 @@ class FakeNode(FakeDisks):
     authentication: bool = True
     boots: int = 1
     deaf: bool = False
-    heard: set[str] = field(default_factory=set)  # peers
     staged: dict[Key, StageSpec] = field(default_factory=dict)  # (volume, path)
     published: dict[Key, PublishSpec] = field(default_factory=dict)
     has_workloads: bool = True

@@ -85,10 +85,13 @@ def test_an_agent_of_another_cluster_is_not_authenticated(state: Path, tmp_path:
     assert "foreign" in result.stderr
 
 
-def test_an_agent_with_another_nodes_certificate_is_not_authenticated(state: Path, tmp_path: Path) -> None:
+def test_an_agent_with_another_nodes_certificate_is_not_taken_for_the_one_asked(
+    state: Path, tmp_path: Path
+) -> None:
     succeed(state, "certificate", "issue", "m2", "--out", str(tmp_path / "m2"))
     with serving(FakeCluster(["m1"]).node("m1"), tmp_path / "m2") as address:
-        assert add(state, "m1", address).exit_code == 10
+        result = add(state, "m1", address)
+    assert (result.exit_code, "another machine of this cluster is there" in result.stderr) == (7, True)
 
 
 def test_a_control_plane_whose_certificate_has_expired_says_so(state: Path) -> None:
