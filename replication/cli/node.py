@@ -128,7 +128,7 @@ def uncordon(session: Session, name: str) -> None:
 @no_wait_option
 @pass_session
 def drain(session: Session, name: str, timeout: float, *, no_wait: bool) -> None:
-    """Move every replica of NAME elsewhere; no volume has fewer copies for it.
+    """Move the replicas of NAME elsewhere; no volume has fewer copies for it. A single replica stays.
 
     `trilith control run` does it. Volumes that are in use on NAME go on there, with their
     replicas elsewhere: detach them by yourself.

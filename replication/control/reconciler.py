@@ -244,12 +244,17 @@ class Tasks:
         with self._mutex:
             kept = {k: turn for k, turn in self._turns.items() if now - turn.not_before < LONGEST_BACKOFF}
             count = kept[key].count + 1 if key in kept else 0
-            self._turns = {**kept, key: Turn(count, now + min(2.0**count, LONGEST_TURN))}
+            self._turns = {**kept, key: Turn(count, now + _pause(count, LONGEST_TURN))}
 
     def _fail(self, key: tuple[str, ...], message: str) -> None:
         """An event for the first failure and each new reason, not for every attempt."""
         last = self._failures.get(key, Failure("", 0, 0.0))
-        wait = min(2.0**last.count, LONGEST_BACKOFF)
+        wait = _pause(last.count, LONGEST_BACKOFF)
         self._failures[key] = Failure(message, last.count + 1, self._clock.now() + wait)
         if message != last.message:
             self._control.events.write(key[2] if len(key) > 2 else key[1], f"{key[0]}-failed", message)
+
+
+def _pause(count: int, longest: float) -> float:
+    """Seconds until the next attempt, after `count` more in a row: there may have been thousands."""
+    return min(2.0 ** min(count, 10), longest)

@@ -214,7 +214,7 @@ def test_who_is_slow_to_say_which_epoch_he_has_seen_is_waited_for(monkeypatch: p
     control.volumes.detach(lab.id)
     for node in (lab.cluster.node("a"), lab.cluster.node("b")):
         monkeypatch.setattr(node, "describe", partial(describe_slowly, node.describe))
-    monkeypatch.setattr(first_look, "LOOK", replace(first_look.LOOK, unknown=0.3, sign=0.1))
+    monkeypatch.setattr(first_look, "LOOK", replace(first_look.LOOK, unknown=1.5, sign=0.1))
     with pytest.raises(DataLoss, match="on b: its header has epoch 2"):
         control.volumes.attach(lab.id, "c")
     assert not lab.cluster.node("b").exports
@@ -222,7 +222,7 @@ def test_who_is_slow_to_say_which_epoch_he_has_seen_is_waited_for(monkeypatch: p
 
 def describe_slowly(describe: Callable[[str | None], NodeFacts], only: str | None = None) -> NodeFacts:
     if only is None:
-        SystemClock().sleep(0.6)
+        SystemClock().sleep(2.0)
     return describe(only)
 
 

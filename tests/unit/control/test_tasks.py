@@ -12,6 +12,7 @@ from tests.fakes.clock import HandClock
 from tests.fakes.node import FakeCluster
 
 KEY = ("settle", "v")
+DAY_OF_ATTEMPTS = 2880
 
 
 class Bench:
@@ -64,3 +65,13 @@ def test_what_fails_says_why_and_waits() -> None:
     bench = Bench(Unavailable("no answer"))
     assert bench.run(8) == [0, 1, 3, 7]
     assert bench.tasks.find_failure(KEY) == "no answer"
+
+
+@pytest.mark.parametrize("error", [Unavailable("no answer"), Busy("an operation is under way")])
+def test_what_comes_to_nothing_for_a_day_is_still_tried(error: TrilithError) -> None:
+    bench = Bench(error)
+    for _ in range(DAY_OF_ATTEMPTS):
+        bench.tasks.run(KEY, bench._try)
+        bench.clock.sleep(LONGEST_BACKOFF)
+    bench.clock.sleep(LONGEST_TURN)
+    assert bench.run(1) == [0]
