@@ -18,7 +18,7 @@ from tests.unit.agent.fake_machine import fake_machine
 
 pytestmark = pytest.mark.root
 
-MANY = 400  # more than a connection takes: the rest waits for a place in its queues
+MANY = 300  # more than a connection takes: the rest waits for a place in its queues
 SOON = 20.0  # seconds, where 1 is the goal: processors are emulated and shared; time-outs are 30 and 60
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
