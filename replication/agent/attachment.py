@@ -13,7 +13,7 @@ from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.agent.names import HoldName
 from replication.agent.release import break_off
-from replication.agent.unwatched import Unwatched
+from replication.agent.unwatched import Unwatched, unheld
 from replication.errors import FailedPrecondition, StaleEpoch, TrilithError
 from replication.kernel import md
 from replication.kernel.bitmap import Ranges, read_bits, unite
@@ -56,8 +56,10 @@ class Attachments:
         self.abandon(spec.volume_id, spec.epoch)
         joints = self._join_all(spec)
         try:
+            with unheld(self._machine, joints):
+                bits = _unite_bits(joints, spec.size_bytes, spec.bitmap_chunk_bytes)
             with Unwatched(self._machine, joints):
-                self._assemble(spec, joints)
+                self._assemble(spec, joints, unite((bits, list_marked(spec))))
         except TrilithError:
             self._take_apart(spec.volume_id, joints)
             raise
@@ -82,25 +84,18 @@ class Attachments:
             HoldName(spec.volume_id, member.replica_id, spec.epoch), member, joined=False
         )
 
-    def _assemble(self, spec: AttachSpec, joints: list[Joint]) -> None:
-        chunk = spec.bitmap_chunk_bytes
+    def _assemble(self, spec: AttachSpec, joints: list[Joint], bits: Ranges) -> None:
         array = md.ArraySpec(
             name=spec.volume_id,
             raid_disks=spec.replica_count,
             component_size_bytes=spec.size_bytes,
-            bitmap_chunk_bytes=chunk,
+            bitmap_chunk_bytes=spec.bitmap_chunk_bytes,
             members=choose_members(joints, resync=spec.resync),
             resync=spec.resync,
-            set_bits=unite((self._unite_bits(joints, spec.size_bytes, chunk), list_marked(spec))),
+            set_bits=bits,
         )
         md.assemble(self._machine.tree, array, self._machine.clock)
         md.activate(self._machine.tree, spec.volume_id, time_base_seconds=TIME_BASE)
-
-    def _unite_bits(self, joints: list[Joint], size_bytes: int, chunk: int) -> Ranges:
-        """Md reads the bitmap of one member only, and forgets even that: data-plane facts, "bitmaps"."""
-        with ThreadPoolExecutor(len(joints), thread_name_prefix="bits") as pool:
-            areas = pool.map(lambda joint: read_bits(f"/dev/{joint.kname}", size_bytes, chunk), joints)
-            return unite(areas)
 
     def _take_apart(self, volume_id: str, joints: list[Joint]) -> None:
         md.stop(self._machine.tree, volume_id, self._machine.clock)
@@ -185,6 +180,14 @@ def _do_at_once(acts: Sequence[Callable[[], None]]) -> None:
         futures = [pool.submit(act) for act in acts]
     for future in futures:
         future.result()
+
+
+def _unite_bits(joints: Sequence[Joint], size_bytes: int, chunk_bytes: int) -> Ranges:
+    """Md reads the bitmap of one member only, and forgets even that: data-plane facts, "bitmaps"."""
+    with ThreadPoolExecutor(len(joints), thread_name_prefix="bits") as pool:
+        return unite(
+            pool.map(lambda joint: read_bits(f"/dev/{joint.kname}", size_bytes, chunk_bytes), joints)
+        )
 
 
 def check_owner(array: Assembled | None, spec: PrepareSpec) -> None:

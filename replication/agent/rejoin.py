@@ -7,7 +7,7 @@ from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.agent.names import HoldName
 from replication.agent.release import clear_away
-from replication.agent.unwatched import Unwatched
+from replication.agent.unwatched import unheld
 from replication.errors import FailedPrecondition, StaleEpoch
 from replication.kernel import bitmap, md, md_members
 from replication.kernel.md import MemberSpec
@@ -95,7 +95,7 @@ def _add(machine: Machine, state: ArrayState, joint: Joint, spec: RejoinSpec) ->
     The returning member's own bits count too: a write of a fenced consumer may have reached it alone.
     """
     by_bitmap = spec.copy is CopyMode.BITMAP or spec.resumable
-    with Unwatched(machine, [joint]):
+    with unheld(machine, [joint]):
         own = _bits_to_add(state, joint, spec) if by_bitmap else ()
     if own:
         md_members.add_bits(machine.tree, spec.volume_id, bitmap.format_set_bits(own))

@@ -4,11 +4,14 @@ A hold layer keeps what its path cannot do until the record has changed. The wat
 only of arrays that are there. While an array is put together, or a member is about to return, our own reads
 would wait behind a path that fails for ever, with the locks that we have; and the kernel tries them again all
 the time (process_queued_bios in drivers/md/dm-mpath.c), so that a processor is lost as well.
+
+And who is killed while it waits for a read ends only with that: until then no other agent begins, which could
+let go what this node's arrays hold. So our own reads are not held at all: `unheld`.
 """
 
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from replication.agent.machine import Machine
@@ -18,6 +21,8 @@ from replication.errors import TrilithError, Unavailable
 
 SECONDS = 20.0
 """Ten times what it takes to put an array together where processors are emulated and busy."""
+
+PATIENCE = 5  # seconds, for a connection that is lost while something is read through it
 
 
 class Unwatched:
@@ -57,3 +62,20 @@ class Unwatched:
                 with suppress(TrilithError):
                     self._machine.holds.release(joint.hold)
                 break_off(self._machine, joint)
+
+
+@contextmanager
+def unheld(machine: Machine, joints: Sequence[Joint]) -> Iterator[None]:
+    """What is read of a member meanwhile fails when its path is lost.
+
+    No array has them. What comes after it is held; where it went wrong they are to be removed.
+    """
+    for joint in joints:
+        machine.holds.release(joint.hold)
+        if joint.remote is not None:
+            machine.host.hold_for(joint.remote.controller, PATIENCE)
+    yield
+    for joint in joints:
+        if joint.remote is not None:
+            machine.host.hold_for(joint.remote.controller, -1)
+        machine.holds.hold(joint.hold)

@@ -263,7 +263,14 @@ class NvmeHost:
         Only for a member that the record no longer counts. The timer starts when the controller goes from
         resetting to connecting (nvme_start_failfast_work), so the connection has to break after this.
         """
-        self._tree.write(f"{_CONTROLLERS}/{controller}/fast_io_fail_tmo", 0)
+        self.hold_for(controller, 0)
+
+    def hold_for(self, controller: str, seconds: int) -> None:
+        """Keep what it cannot send for so long from the loss of its connection on; -1: for ever, as at first.
+
+        Only for a member that no array has, or that the record no longer counts.
+        """
+        self._tree.write(f"{_CONTROLLERS}/{controller}/fast_io_fail_tmo", seconds)
 
     def break_own(self, controller: str, address: str, port: int) -> bool:
         """End the connection of a live controller that answers at once, and no other's.

@@ -1,13 +1,15 @@
 """NVMe over TCP through loopback, both ends on this machine."""
 
 import contextlib
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 
 from replication.agent import unwatched
 from replication.agent.members import Joint, parse_remote
-from replication.agent.unwatched import Unwatched
+from replication.agent.unwatched import Unwatched, unheld
 from replication.control.keys import new_key
 from replication.errors import FailedPrecondition, KernelError, TimedOut, Unavailable
 from replication.kernel import blockdev
@@ -207,6 +209,36 @@ def test_what_is_read_of_a_member_that_nobody_watches_fails_in_the_end(
     assert CLOCK.now() - began >= 2.5, "it was held"
     if how == "silent":
         stand.mapper.resume(remote.fault)
+
+
+def test_who_is_killed_while_it_reads_what_a_lost_member_would_hold_ends_all_the_same(
+    stand: Stand, remote: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an agent is, over a member that is about to return: before it has ended no other begins."""
+    monkeypatch.setattr(unwatched, "PATIENCE", 1)
+    machine = replace(fake_machine(stand.tree, stand.holds), host=stand.host)
+    controller = stand.host.find_controller(remote.nqn)
+    assert controller is not None
+    joint = Joint("r2", remote.hold, remote.member, "", parse_remote(controller))
+    with unheld(machine, [joint]):
+        assert not stand.holds.read(remote.hold).queueing
+    assert stand.holds.read(remote.hold).queueing
+    assert stand.tree.read(f"/sys/class/nvme/{controller.name}/fast_io_fail_tmo") == "off"
+    reader = os.fork()
+    if not reader:
+        with unheld(machine, [joint]), contextlib.suppress(KernelError):
+            stand.target.fence(remote.nqn)
+            read_direct(f"/dev/{remote.member}", DATA_OFFSET_BYTES, 4096)
+        os._exit(0)
+    wait(lambda: holds_nothing(stand, remote), "the reader to have begun")
+    os.kill(reader, signal.SIGKILL)
+    wait(lambda: os.waitpid(reader, os.WNOHANG)[0] == reader, "the reader's end")
+    stand.holds.hold(remote.hold)
+
+
+def holds_nothing(stand: Stand, replica: Replica) -> bool:
+    state = stand.holds.read(replica.hold)
+    return not state.queueing and state.in_flight > 0
 
 
 def test_a_larger_disk_is_seen_by_the_consumer(stand: Stand, remote: Replica) -> None:

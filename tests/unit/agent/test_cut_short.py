@@ -32,7 +32,7 @@ MIB = 1 << 20
 VOLUME = "v00000000000000aa"
 SIZE, CHUNK = 60 * MIB, 65536
 LAYER = 4  # changes that make its hold layer; before them there is nothing to drop
-STEPS = range(15)  # one more than it has
+STEPS = range(17)  # one more than it has
 
 
 @dataclass

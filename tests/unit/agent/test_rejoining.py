@@ -70,7 +70,14 @@ def assemble(tree: FakeMd, *, resync: bool = False) -> Assembled:
 
 def bring_back(tree: FakeMd, array: Assembled, copy: CopyMode, *, resumable: bool = False) -> None:
     spec = RejoinSpec(VOLUME, 1, 7, Member("r2", None), copy, resumable)
-    rejoin(fake_machine(tree), Returning(), array, spec)
+    control = FakeControl()
+    holds = HoldLayer(DeviceMapper(control), tree)
+    holds.ensure(str(HoldName(VOLUME, "r2", 1)), "259:0", 64 * MIB)
+    try:
+        rejoin(fake_machine(tree, holds), Returning(), array, spec)
+        assert holds.read(str(HoldName(VOLUME, "r2", 1))).queueing
+    finally:
+        control.close()
 
 
 def test_its_own_bits_are_added_to_the_arrays(tree: FakeMd) -> None:
