@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from replication.agent import unwatched
+from replication.agent.machine import Machine
 from replication.agent.members import Joint, parse_remote
 from replication.agent.unwatched import Unwatched, unheld
 from replication.control.keys import new_key
@@ -189,16 +190,21 @@ def test_a_lost_member_whose_target_is_frozen_can_be_dropped(stand: Stand, remot
     stand.mapper.resume(remote.fault)
 
 
+def unwatch(stand: Stand, remote: Replica) -> tuple[Machine, Joint]:
+    """An agent's view of it, before any array has it."""
+    machine = replace(fake_machine(stand.tree, stand.holds), host=stand.host)
+    controller = stand.host.find_controller(remote.nqn)
+    assert controller is not None
+    return machine, Joint("r2", remote.hold, remote.member, "", parse_remote(controller))
+
+
 @pytest.mark.parametrize("how", ["fenced", "silent"])
 def test_what_is_read_of_a_member_that_nobody_watches_fails_in_the_end(
     stand: Stand, remote: Replica, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Its path fails, and is held; or its connection keeps what it has sent."""
     monkeypatch.setattr(unwatched, "SECONDS", 3.0)
-    machine = replace(fake_machine(stand.tree, stand.holds), host=stand.host)
-    controller = stand.host.find_controller(remote.nqn)
-    assert controller is not None
-    joint = Joint("r2", remote.hold, remote.member, "", parse_remote(controller))
+    machine, joint = unwatch(stand, remote)
     if how == "fenced":
         stand.target.fence(remote.nqn)
     else:
@@ -216,14 +222,12 @@ def test_who_is_killed_while_it_reads_what_a_lost_member_would_hold_ends_all_the
 ) -> None:
     """As an agent is, over a member that is about to return: before it has ended no other begins."""
     monkeypatch.setattr(unwatched, "PATIENCE", 1)
-    machine = replace(fake_machine(stand.tree, stand.holds), host=stand.host)
-    controller = stand.host.find_controller(remote.nqn)
-    assert controller is not None
-    joint = Joint("r2", remote.hold, remote.member, "", parse_remote(controller))
+    machine, joint = unwatch(stand, remote)
+    assert joint.remote is not None
     with unheld(machine, [joint]):
         assert not stand.holds.read(remote.hold).queueing
     assert stand.holds.read(remote.hold).queueing
-    assert stand.tree.read(f"/sys/class/nvme/{controller.name}/fast_io_fail_tmo") == "off"
+    assert stand.tree.read(f"/sys/class/nvme/{joint.remote.controller}/fast_io_fail_tmo") == "off"
     reader = os.fork()
     if not reader:
         with unheld(machine, [joint]), contextlib.suppress(KernelError):

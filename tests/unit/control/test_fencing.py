@@ -58,11 +58,7 @@ def test_a_consumer_that_boots_between_the_look_at_its_replica_and_its_array_doe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It was called the source, for it had not booted since the volume's last user died."""
-    cluster, control = make()
-    volume = control.volumes.create(wanted())
-    control.volumes.attach(volume.id, "a")
-    cluster.node("a").silent = True
-    control.volumes.detach(volume.id)
+    cluster, control, volume = make_doubted()
     assert control.volumes.get(volume.id).resync_source == "r1"
     finish = insync.admit
 
@@ -83,11 +79,7 @@ def test_a_resync_that_has_ended_before_the_attachment_is_recorded_is_noted_with
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Agents tell of it once. Nobody hears of what an attachment that is undone has made equal."""
-    cluster, control = make()
-    volume = control.volumes.create(wanted())
-    control.volumes.attach(volume.id, "a")
-    cluster.node("a").silent = True
-    control.volumes.detach(volume.id)
+    cluster, control, volume = make_doubted()
     node = cluster.node("b")
 
     def end_its_resync(volume_id: str, *_: int | Limits) -> None:
