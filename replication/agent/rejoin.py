@@ -41,6 +41,7 @@ def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpe
         raise
     with array.release_lock:
         array.members[replica_id] = joint
+        array.write_mostly_settled = False
         array.record_version = max(array.record_version, spec.record_version)
 
 
@@ -93,6 +94,9 @@ def _add(machine: Machine, state: ArrayState, joint: Joint, spec: RejoinSpec) ->
     """How much is to be copied, in bytes.
 
     The returning member's own bits count too: a write of a fenced consumer may have reached it alone.
+
+    Whether it is write_mostly the watcher says, once it is a member: md suspends the array for that, and if
+    its path is lost then, a write to it would end only with a word about it, which a stranger gets none of.
     """
     by_bitmap = spec.copy is CopyMode.BITMAP or spec.resumable
     with unheld(machine, [joint]):
@@ -101,7 +105,7 @@ def _add(machine: Machine, state: ArrayState, joint: Joint, spec: RejoinSpec) ->
         md_members.add_bits(machine.tree, spec.volume_id, bitmap.format_set_bits(own))
     size_bytes = _count_marked(state, own) if by_bitmap else state.component_size_bytes
     number = machine.tree.read(f"/sys/class/block/{joint.kname}/dev")
-    member = MemberSpec(number, choose_slot(state), write_mostly=joint.remote is not None)
+    member = MemberSpec(number, choose_slot(state))
     md_members.re_add_member(machine.tree, spec.volume_id, member, bitmap=by_bitmap)
     md_members.start_recovery(machine.tree, spec.volume_id)
     return size_bytes

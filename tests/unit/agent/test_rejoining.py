@@ -114,6 +114,14 @@ def test_nobody_returns_while_a_resync_is_owed(tree: FakeMd) -> None:
     assert "r2" not in array.members
 
 
+def test_whether_it_is_write_mostly_is_said_by_who_watches_it(tree: FakeMd) -> None:
+    """md suspends the array for that: a member that is lost just then has to be known."""
+    array = assemble(tree)
+    bring_back(tree, array, CopyMode.FULL)
+    assert "writemostly" not in [value for _, value in tree.written]
+    assert not array.write_mostly_settled
+
+
 def test_a_repeat_of_the_same_attempt_changes_nothing(tree: FakeMd) -> None:
     array = assemble(tree)
     bring_back(tree, array, CopyMode.FULL)
@@ -159,6 +167,7 @@ class Looking(Watcher):
     def __init__(self, machine: Machine, arrays: Arrays, reports: Reports) -> None:
         self._machine, self._arrays, self._reports = machine, arrays, reports
         self._sequence = itertools.count(1)
+        self._members = Returning()
 
     def wake(self) -> None:
         pass
