@@ -7,6 +7,7 @@ flushed, only those writes count of which the kernel had said that they are dura
 """
 
 import copy
+import itertools
 import socket
 import threading
 import time
@@ -42,9 +43,11 @@ class Record:
     errors: list[str] = field(default_factory=list)
     last_acknowledged_at: float | None = None
     longest_stall: float = 0.0
+    _last_told: tuple[int, float] = (0, 0.0)  # whose clock, and its time
 
-    def take(self, line: str, now: float) -> None:
-        kind, writer, index, number = line.split()
+    def take(self, line: str, now: float, source: int = 0) -> None:
+        """`now` is when it came. What comes from one `source` tells times of one clock."""
+        kind, writer, index, number, *told = line.split()
         if kind == "E":
             self.errors.append(f"writer {writer}, block {index}: errno {number}")
             return
@@ -57,12 +60,15 @@ class Record:
         if kind == "D":
             history.durable = int(number)
             self.durable += 1
-        self._note_time(now)
+        self._note_time(now, source, float(told[0]) if told else now)
 
-    def _note_time(self, now: float) -> None:
+    def _note_time(self, now: float, source: int, told: float) -> None:
+        """Between two of one writing machine by its own clock: their word comes late while it is cut off."""
         if self.last_acknowledged_at is not None:
-            self.longest_stall = max(self.longest_stall, now - self.last_acknowledged_at)
-        self.last_acknowledged_at = now
+            before, at = self._last_told
+            stall = told - at if source == before else now - self.last_acknowledged_at
+            self.longest_stall = max(self.longest_stall, stall)
+        self.last_acknowledged_at, self._last_told = now, (source, told)
 
     def judge(self, dump: Iterable[str], *, durable_only: bool = False) -> Verdict:
         """`dump` is what dump.py printed."""
@@ -139,22 +145,22 @@ class Collector:
             return copy.deepcopy(self.record)
 
     def _accept(self) -> None:
-        while True:
+        for source in itertools.count(1):
             try:
                 connection, _ = self._listener.accept()
             except OSError:  # closed: the end
                 return
-            threading.Thread(target=self._read, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._read, args=(connection, source), daemon=True).start()
 
-    def _read(self, connection: socket.socket) -> None:
+    def _read(self, connection: socket.socket, source: int) -> None:
         with connection, connection.makefile("r", encoding="ascii") as lines:
             try:
                 for line in lines:
                     if line.endswith("\n"):  # a line cut short by the writer's death tells nothing
-                        self._take(line)
+                        self._take(line, source)
             except OSError:  # reset by a machine that came back and knows nothing of it
                 return
 
-    def _take(self, line: str) -> None:
+    def _take(self, line: str, source: int) -> None:
         with self._lock:
-            self.record.take(line, time.monotonic())
+            self.record.take(line, time.monotonic(), source)

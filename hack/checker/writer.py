@@ -3,10 +3,10 @@
     python -I -S writer.py PATH COLLECTOR_HOST:PORT WRITERS BLOCKS_PER_WRITER PAUSE [KIND...]
 
 Every writer owns a stretch of blocks and goes round it, with PAUSE seconds between its writes. Before a write
-it sends `I writer block number`, and after the kernel has acknowledged it `A writer block number`, or `D`
-where it has also said that it is durable; an error is `E writer block errno`. Writers are of all kinds in
-turn, or of those that are named: `plain`, `dsync` uses O_DSYNC (forced unit access), `fdatasync` calls that
-after each write. Runs until it is killed.
+it sends `I writer block number`, and after the kernel has acknowledged it `A writer block number time`, or
+`D` where it has also said that it is durable; an error is `E writer block errno`. Times are seconds of this
+machine's monotonic clock. Writers are of all kinds in turn, or of those that are named: `plain`, `dsync` uses
+O_DSYNC (forced unit access), `fdatasync` calls that after each write. Runs until it is killed.
 """
 
 import mmap
@@ -72,7 +72,7 @@ class Writer(threading.Thread):
         except OSError as error:
             self._reporter.send(f"E {block.writer} {block.index} {error.errno}")
             raise SystemExit(1) from error
-        self._reporter.send(f"{'A' if self._kind == PLAIN else 'D'} {event}")
+        self._reporter.send(f"{'A' if self._kind == PLAIN else 'D'} {event} {time.monotonic():.3f}")
 
 
 def fill(path: str, writers: int, count: int) -> None:

@@ -85,6 +85,20 @@ def test_the_longest_stall_is_between_acknowledgements_only() -> None:
     assert told.acknowledged == 3
 
 
+def test_a_machine_that_is_cut_off_writes_all_the_same() -> None:
+    """Its word comes when the cable is back; from one machine to the next it is when we hear them."""
+    told = Record()
+    for line, now, source in (
+        ("A 0 1 1 70.0", 1.0, 1),
+        ("A 0 1 2 70.5", 91.0, 1),
+        ("A 0 1 3 72.0", 91.0, 1),
+    ):
+        told.take(line, now, source)
+    assert told.longest_stall == 1.5
+    told.take("A 0 1 4 5.0", 95.0, 2)
+    assert told.longest_stall == 4.0
+
+
 def test_an_error_is_kept() -> None:
     assert record("E 2 7 5").errors == ["writer 2, block 7: errno 5"]
 
