@@ -12,6 +12,7 @@ import pytest
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, parse_remote
 from replication.agent.release import break_off
+from replication.kernel import nvme
 from replication.layout import DATA_OFFSET_BYTES
 from tests.root.stand import CLOCK, Replica, Stand, Write, count, wait
 from tests.unit.agent.fake_machine import fake_machine
@@ -24,7 +25,9 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
 @pytest.fixture
-def machine(stand: Stand) -> Machine:
+def machine(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Its peers have time to say whose a connection is, as their processors are emulated and shared."""
+    monkeypatch.setattr(nvme, "_ANSWERS_WITHIN", 5.0)
     return replace(fake_machine(stand.tree, stand.holds), host=stand.host)
 
 
