@@ -25,15 +25,19 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
 @pytest.fixture
-def machine(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Its peers have time to say whose a connection is, as their processors are emulated and shared."""
-    monkeypatch.setattr(nvme, "_ANSWERS_WITHIN", 5.0)
+def machine(stand: Stand) -> Machine:
     return replace(fake_machine(stand.tree, stand.holds), host=stand.host)
 
 
 @pytest.mark.parametrize("how", ["hangs", "errs"])
-def test_a_member_is_let_go_alone(stand: Stand, machine: Machine, how: str) -> None:
-    """The other one's disk hangs, so that it surely has writes under way."""
+def test_a_member_is_let_go_alone(
+    stand: Stand, machine: Machine, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The other one's disk hangs, so that it surely has writes under way.
+
+    Whose a connection is may take longer to say where processors are emulated and shared.
+    """
+    monkeypatch.setattr(nvme, "_ANSWERS_WITHIN", 5.0)
     other, lost = stand.replicas[1:]
     stand.mapper.suspend(other.fault)
     spared = write_to(other, 8)
