@@ -24,6 +24,9 @@ from hack.checker.blocks import BLOCK_BYTES, Block, encode
 PLAIN, DSYNC, FDATASYNC = "plain", "dsync", "fdatasync"
 
 
+_BUFFER_BYTES = 1 << 20  # as much of it as the kernel gives: a machine that is cut off goes on writing
+
+
 class Reporter:
     """One line for each event, over one connection; lines of different writers never mix."""
 
@@ -31,6 +34,7 @@ class Reporter:
         host, port = address.rsplit(":", 1)
         self._socket = socket.create_connection((host, int(port)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         self._lock = threading.Lock()
 
     def send(self, line: str) -> None:
