@@ -11,10 +11,12 @@ O_DSYNC (forced unit access), `fdatasync` calls that after each write. Runs unti
 
 import mmap
 import os
+import select
 import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -24,22 +26,40 @@ from hack.checker.blocks import BLOCK_BYTES, Block, encode
 PLAIN, DSYNC, FDATASYNC = "plain", "dsync", "fdatasync"
 
 
-_BUFFER_BYTES = 1 << 20  # as much of it as the kernel gives: a machine that is cut off goes on writing
-
-
 class Reporter:
-    """One line for each event, over one connection; lines of different writers never mix."""
+    """One line for each event, over one connection; lines of different writers never mix.
+
+    A line is on its way when `send` returns, unless the connection takes no more, as while this machine is
+    cut off: what is written goes on, and its word follows.
+    """
 
     def __init__(self, address: str) -> None:
         host, port = address.rsplit(":", 1)
         self._socket = socket.create_connection((host, int(port)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-        self._lock = threading.Lock()
+        self._socket.setblocking(False)
+        self._kept = bytearray()
+        self._changed = threading.Condition()
+        threading.Thread(target=self._follow, daemon=True).start()
 
     def send(self, line: str) -> None:
-        with self._lock:
-            self._socket.sendall(line.encode() + b"\n")
+        with self._changed:
+            self._kept += line.encode() + b"\n"
+            self._send_some()
+            if self._kept:
+                self._changed.notify()
+
+    def _follow(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._kept)
+            select.select([], [self._socket], [])
+            with self._changed:
+                self._send_some()
+
+    def _send_some(self) -> None:
+        with suppress(BlockingIOError):
+            del self._kept[: self._socket.send(self._kept)]
 
 
 class Writer(threading.Thread):
