@@ -142,8 +142,8 @@ class Attachments:
         """In an array that was left half built nothing is held; to let go there would start it."""
         for name, state in self._members.find_holds(array.name):
             if name.epoch <= epoch:
-                self._machine.holds.release(state.name)
                 joint = self._members.read_back(name, state)
+                self._machine.holds.release(state.name)
                 break_off(self._machine, joint)
         if array.activated:
             everyone = frozenset(member.kname for member in read_members(self._machine.tree, array.name))

@@ -159,6 +159,7 @@ class Members:
         """The member behind a hold layer that an earlier agent made, and perhaps left asleep."""
         with suppress(TrilithError):  # it is tried again when its array grows or ends
             self._machine.holds.ensure_running(str(name))
+            state = self._machine.holds.read(str(name))
         tree = self._machine.tree
         try:
             below = blockdev.kernel_name(tree, state.path)

@@ -74,6 +74,7 @@ class DmDevice:
     event_number: int
     suspended: bool
     has_table: bool
+    loaded: bool = False  # another table waits to be put in force
 
 
 class DeviceMapper:
@@ -212,6 +213,7 @@ def _device(answer: Answer) -> DmDevice:
         event_number=answer.event_number,
         suspended=Flag.SUSPEND in answer.flags,
         has_table=Flag.ACTIVE in answer.flags,
+        loaded=Flag.INACTIVE in answer.flags,
     )
 
 

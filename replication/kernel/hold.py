@@ -83,7 +83,7 @@ class HoldLayer:
             path=path,
             path_active=active,
             fail_count=failures,
-            queueing="queue_if_no_path" in table[0].parameters.split(),
+            queueing=device.suspended or "queue_if_no_path" in table[0].parameters.split(),
             in_flight=blockdev.requests_in_flight(self._tree, kname),
             event_number=device.event_number,
             size_bytes=table[0].sectors * blockdev.SECTOR_BYTES,
@@ -119,9 +119,16 @@ class HoldLayer:
         self._mapper.replace_table(name, (_target(device, size_bytes),))
 
     def ensure_running(self, name: str) -> None:
-        """Whoever gave it another table may have ended in between: then all that goes through it waits."""
-        if self._mapper.get(name).suspended:
+        """Whoever gave it another table may have ended in between: then all that goes through it waits.
+
+        Or nothing does any more: who suspends it makes it let go (multipath_presuspend), and nobody undoes
+        it where a signal has ended the wait for what was under way (__dm_suspend; no `presuspend_undo`).
+        """
+        device = self._mapper.get(name)
+        if device.suspended:
             self._mapper.resume(name)
+        elif device.loaded:
+            self.hold(name)
 
     def remove(self, name: str) -> None:
         """Repeatable. FailedPrecondition while an array uses it. Release first what it still holds."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from replication.kernel.dm_wire import Command
+from replication.kernel.dm_wire import Answer, Command, Flag, parse_answer
 from tests.fakes.mortal import Died
 from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_md import FakeMd
@@ -51,5 +51,16 @@ class MortalControl(FakeControl):
         self._life = life
 
     def ioctl(self, request: int, buffer: bytearray) -> None:
-        self._life.spend(int(request & 0xFF in {command.value for command in CHANGES}))
+        alive = not self._life.dead
+        try:
+            self._life.spend(int(request & 0xFF in {command.value for command in CHANGES}))
+        except Died:
+            if alive and request & 0xFF == Command.SUSPEND.value:
+                self._cut_short(parse_answer(buffer))
+            raise
         super().ioctl(request, buffer)
+
+    def _cut_short(self, asked: Answer) -> None:
+        """It was waiting for what is under way."""
+        if Flag.SUSPEND in asked.flags:
+            self.presuspend(asked.name)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -26,6 +27,7 @@ from tests.unit.kernel.fake_md import FakeMd
 MIB = 1 << 20
 VOLUME = "v00000000000000aa"
 ACTIVE = (f"{array_path(VOLUME)}/array_state", "active")
+TABLE = "3 queue_if_no_path queue_mode bio 0 1 1 service-time 0 1 1 259:1 1"
 WORD = Confirmation(VOLUME, 4, record_version=9, in_sync=("r0", "r1"), rebuilding=(), report=1)
 
 
@@ -61,13 +63,23 @@ def test_a_write_that_waits_for_the_record_goes_on_waiting(members: Members, tre
     assert read_array(tree, VOLUME).write_pending
 
 
-def test_a_layer_that_an_agent_died_over_goes_on(members: Members, tree: FakeMd) -> None:
-    """Between two steps of letting it grow. All writes wait, and nobody calls a member lost."""
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_layer_that_an_agent_died_over_goes_on(members: Members, tree: FakeMd, *, waits: bool) -> None:
+    """Between two steps of letting it grow. All writes wait, and nobody calls a member lost.
+
+    Or in the second, that waits for what is under way: the kernel leaves a layer that holds nothing.
+    """
     md.activate(tree, VOLUME)
     holds, name = members._machine.holds, str(HoldName(VOLUME, "r1", 4))
-    holds._mapper.suspend(name)
-    read_back_arrays(members._machine, members)
+    holds._mapper.load(name, (Target(0, 8, "multipath", TABLE),))
+    if waits:
+        cast("FakeControl", holds._mapper._control).presuspend(name)
+    else:
+        holds._mapper.suspend(name)
+    (array,) = read_back_arrays(members._machine, members)
     assert not holds._mapper.get(name).suspended
+    assert holds.read(name).queueing
+    assert array.released() == frozenset()
 
 
 @pytest.mark.parametrize("loaded", [False, True])

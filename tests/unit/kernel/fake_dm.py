@@ -24,6 +24,7 @@ class FakeDmDevice:
     opened: int = 0
     active: bool = True
     queueing: bool = True
+    saved: bool = False  # MPATHF_SAVED_QUEUE_IF_NO_PATH
     failures: int = 0
 
 
@@ -72,6 +73,7 @@ class FakeControl:
         if device is not None:
             flags |= Flag.SUSPEND if device.suspended else Flag.NONE
             flags |= Flag.ACTIVE if device.targets else Flag.NONE
+            flags |= Flag.INACTIVE if device.loaded else Flag.NONE
             opened, event, uuid = device.opened, device.event, device.uuid.encode()
             number = os.makedev(_MAJOR, device.minor)
         size = _HEADER.size + len(data)
@@ -119,10 +121,18 @@ class FakeControl:
         device.suspended = Flag.SUSPEND in flags
         if device.suspended:
             assert Flag.NOFLUSH in flags, "what is held would never be flushed"
+            self.presuspend(name)
         elif device.loaded:
             device.targets, device.loaded = device.loaded, []
             device.active, device.queueing, device.failures = True, True, 0
+        else:
+            device.queueing = device.queueing or device.saved
         return b"", 0
+
+    def presuspend(self, name: str) -> None:
+        """All that becomes of a suspend whose wait for requests a signal ends: nobody undoes it."""
+        device = self.devices[name]
+        device.saved, device.queueing = device.queueing, False
 
     def _status(self, name: str, *_: object) -> tuple[bytes, int]:
         return b"", len(self._get(name).targets)
@@ -181,6 +191,8 @@ class FakeControl:
         device = self._get(name)
         text = self._data[8:].split(b"\0")[0].decode()
         self.messages.append((name, text))
+        if device.suspended:
+            raise OSError(errno.EBUSY, "Device or resource busy")
         if text in ("fail_if_no_path", "queue_if_no_path"):
             device.queueing = text.startswith("queue")
         elif text.startswith(("fail_path ", "reinstate_path ")):
