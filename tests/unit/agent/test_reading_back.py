@@ -82,6 +82,20 @@ def test_a_layer_that_an_agent_died_over_goes_on(members: Members, tree: FakeMd,
     assert array.released() == frozenset()
 
 
+def test_a_dropped_member_that_has_another_table_since_lets_go_again(
+    members: Members, tree: FakeMd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was growing: what it held has followed the new table, which holds."""
+    md.activate(tree, VOLUME)
+    (array,) = read_back_arrays(members._machine, members)
+    obey(members._machine, array, WORD)
+    holds, name = members._machine.holds, str(HoldName(VOLUME, "r2", 4))
+    holds.reload(name, "259:2", 64 * MIB)
+    monkeypatch.setattr("replication.agent.release.remove_member", keeps_requests)
+    clear_away(members._machine, members, array)
+    assert not holds.read(name).queueing
+
+
 @pytest.mark.parametrize("loaded", [False, True])
 def test_a_layer_that_an_agent_died_over_before_it_was_one_goes(
     members: Members, tree: FakeMd, loaded: bool
