@@ -23,7 +23,7 @@ from replication.agent.judge import SILENT_AFTER, Observation, judge
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
 from replication.agent.probe import Prober
-from replication.agent.release import clear_away, let_go, retry_path
+from replication.agent.release import let_go, list_lost, retry_path
 from replication.agent.reports import Reports
 from replication.agent.reshaping import let_writes_go_on
 from replication.agent.slowness import Paces
@@ -248,6 +248,7 @@ class Watcher:
         """What can wait for a moment when nobody else works on the array.
 
         In a thread of its own: md does it between writes, and these may wait until we have seen something.
+        Not while a member is lost: until somebody has a word about it, all would wait, readers too.
         """
         settle = not array.write_mostly_settled and not state.resync_owed
         key = f"tidy {array.volume_id}"
@@ -261,10 +262,10 @@ class Watcher:
         if not array.lock.acquire(blocking=False):
             return
         try:
-            clear_away(self._machine, self._members, array)
+            gone = list_lost(self._machine, self._members, array)
             if array.writes_kept:
                 let_writes_go_on(self._machine, array)
-            if settle:
+            if settle and not gone:
                 self._settle_write_mostly(array, state)
         finally:
             array.lock.release()

@@ -10,6 +10,7 @@ from replication.agent import release
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members
+from replication.agent.watcher import Watcher
 from replication.clock import SystemClock, wait_until
 from replication.errors import FailedPrecondition, Unavailable
 from replication.kernel import md, md_members, md_state
@@ -157,6 +158,27 @@ def test_what_waits_for_all_writes_does_not_begin_while_a_member_is_lost(
     tree.busy_removals = 1
     with pytest.raises(FailedPrecondition, match="what becomes of r2"):
         release.require_no_loss(machine, members, array)
+
+
+class Tidying(Watcher):
+    """Does nothing else."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine, self._members = machine, Members(machine, find_local=no_local)
+
+
+def test_nothing_is_tidied_while_a_member_is_lost(machine: Machine, tree: LockedMd, array: Assembled) -> None:
+    """md suspends the array for all of it, and waits for what the lost one keeps: nobody reads meanwhile."""
+    array.members["r1"].released = True
+    md_members.fail_member(tree, VOLUME, "dm-1")
+    array.members["r2"].suspected = "silent"
+    tree.written.clear()
+    watcher = Tidying(machine)
+    watcher._tidy_now(array, md_state.read_array(tree, VOLUME), settle=True)
+    assert (tree.written, array.write_mostly_settled) == ([], False)
+    array.members["r2"].suspected = ""
+    watcher._tidy_now(array, md_state.read_array(tree, VOLUME), settle=True)
+    assert [value for _, value in tree.written] == ["remove"]
 
 
 def test_a_device_that_has_gone_is_no_volume_that_is_not_there(machine: Machine) -> None:
