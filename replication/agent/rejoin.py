@@ -10,6 +10,7 @@ from replication.agent.release import clear_away
 from replication.agent.unwatched import unheld
 from replication.errors import FailedPrecondition, StaleEpoch
 from replication.kernel import bitmap, md, md_members
+from replication.kernel.blockdev import requests_in_flight
 from replication.kernel.md import MemberSpec
 from replication.kernel.md_state import ArrayState, read_array
 from replication.model import CopyMode, RejoinSpec
@@ -23,6 +24,7 @@ def rejoin(machine: Machine, members: Members, array: Assembled, spec: RejoinSpe
     if there is not None and not there.released:
         _require_same(there, spec)
         return
+    _require_nothing_kept(machine, array)
     clear_away(machine, members, array)
     if replica_id in array.members:
         raise FailedPrecondition(
@@ -71,6 +73,16 @@ def _require_news(array: Assembled, spec: RejoinSpec) -> None:
             f"replica {spec.member.replica_id} of {spec.volume_id} was to return by version "
             f"{spec.record_version} of the record, and {array.record_version} is known by now"
         )
+
+
+def _require_nothing_kept(machine: Machine, array: Assembled) -> None:
+    """Md takes a member in when none is under way, and lets nobody read meanwhile.
+
+    One that is lost, and counted all the same, may keep a write for good.
+    """
+    for joint in array.members.values():
+        if joint.suspected and requests_in_flight(machine.tree, joint.kname):
+            raise FailedPrecondition(f"volume {array.volume_id} waits for what becomes of {joint.replica_id}")
 
 
 def _require_same(there: Joint, spec: RejoinSpec) -> None:

@@ -114,6 +114,19 @@ def test_nobody_returns_while_a_resync_is_owed(tree: FakeMd) -> None:
     assert "r2" not in array.members
 
 
+def test_nobody_returns_while_a_lost_member_keeps_a_write(tree: FakeMd) -> None:
+    """It may be one that the record cannot do without: md would wait for it, and keep all readers waiting."""
+    array = assemble(tree)
+    array.members["r1"].suspected = "silent"
+    tree.put("/sys/class/block/dm-1/inflight", "0 1")
+    with pytest.raises(FailedPrecondition, match="waits for what becomes of r1"):
+        bring_back(tree, array, CopyMode.FULL)
+    assert "r2" not in array.members
+    tree.put("/sys/class/block/dm-1/inflight", "0 0")
+    bring_back(tree, array, CopyMode.FULL)
+    assert "r2" in array.members
+
+
 def test_whether_it_is_write_mostly_is_said_by_who_watches_it(tree: FakeMd) -> None:
     """md suspends the array for that: a member that is lost just then has to be known."""
     array = assemble(tree)
