@@ -1,14 +1,17 @@
 """An array that is assembled on this node, and what the agent remembers of it between two looks."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from replication.agent.members import Joint
 from replication.agent.slowness import Counters
-from replication.errors import NotFound
+from replication.errors import NotFound, TimedOut
 from replication.model import ArrayReport
 from replication.tuning import Tuning
+
+PATIENCE = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,20 @@ class Assembled:
     turn: Turn | None = None  # of its copy, while there is one
     lock: threading.RLock = field(default_factory=threading.RLock)
     release_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """With `lock`; TimedOut after as long as the least patient caller waits.
+
+        Each call that waits has one of the agent's threads: with none left nobody could say to it that a
+        member is dropped, of whichever array.
+        """
+        if not self.lock.acquire(timeout=PATIENCE):
+            raise TimedOut(f"the array of volume {self.volume_id} is being changed for {PATIENCE:g} s")
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     def released(self) -> frozenset[str]:
         """Md's names of the members that have been dropped."""

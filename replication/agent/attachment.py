@@ -114,7 +114,7 @@ class Attachments:
         if array is None:
             self.abandon(volume_id, epoch)
             return
-        with array.lock:
+        with array.changing():
             kept = [joint for joint in array.members.values() if not joint.released]
             _do_at_once([partial(flush, self._machine, joint, timeout=FLUSH_TIMEOUT) for joint in kept])
             md.stop(self._machine.tree, volume_id, self._machine.clock)

@@ -168,20 +168,20 @@ class Agent:
     def rejoin(self, spec: RejoinSpec) -> None:
         """When this returns the reports have the member: who does not find it there begins again."""
         array = self._get(spec.volume_id, spec.epoch)
-        with array.lock:
+        with array.changing():
             rejoin(self._machine, self._members, array, spec)
         self._watcher.look(array)
         self._watcher.wake()
 
     def tune(self, volume_id: str, epoch: int, tuning: Tuning) -> None:
         array = self._get(volume_id, epoch)
-        with array.lock:
+        with array.changing():
             tune(self._machine, self._members, array, tuning)
         self._watcher.look(array)
 
     def scrub(self, volume_id: str, epoch: int, repair: bool) -> None:
         array = self._get(volume_id, epoch)
-        with array.lock:
+        with array.changing():
             scrub(self._machine.tree, array, repair=repair)
         self._watcher.look(array)
 
@@ -191,7 +191,7 @@ class Agent:
 
     def grow_array(self, volume_id: str, epoch: int, size_bytes: int) -> None:
         array = self._get(volume_id, epoch)
-        with array.lock:
+        with array.changing():
             grow(self._machine, self._members, array, size_bytes)
         self._staging.grow(volume_id)
 

@@ -1,5 +1,6 @@
 """What the record says, as it reaches the agent: the newest word is obeyed, an older one changes nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,13 @@ from replication.agent.machine import Machine
 from replication.agent.members import Joint
 from replication.agent.node import Agent
 from replication.agent.watcher import Watcher
-from replication.errors import StaleEpoch
+from replication.errors import StaleEpoch, TimedOut
 from replication.kernel import md, md_state
 from replication.kernel.dm import DeviceMapper
 from replication.kernel.hold import HoldLayer
 from replication.kernel.md import ArraySpec, MemberSpec
 from replication.model import ArrayReport, Confirmation
+from replication.tuning import Tuning
 from tests.unit.agent.fake_machine import fake_machine
 from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_md import FakeMd
@@ -92,6 +94,14 @@ def test_an_answer_to_an_agent_before_this_one_changes_nothing(agent: Agent, tre
     assert faulty(tree) == []
     agent.confirm(word(8, "r0", "r1", report=100))
     assert faulty(tree) == ["dm-2"]
+
+
+def test_no_call_waits_for_an_array_for_good(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever changes it may wait in the kernel, and a thread is wanted for the word that would end that."""
+    monkeypatch.setattr("replication.agent.assembled.PATIENCE", 0.1)
+    array = agent._arrays.get(VOLUME)
+    with array.lock, ThreadPoolExecutor(1) as pool, pytest.raises(TimedOut, match="is being changed"):
+        pool.submit(agent.tune, VOLUME, 4, Tuning(3)).result()
 
 
 def test_a_word_of_another_epoch_is_refused(agent: Agent, tree: FakeMd) -> None:
