@@ -12,7 +12,7 @@ from replication.control.insync import in_sync, react
 from replication.control.nodes import Nodes
 from replication.control.records import Records
 from replication.control.restored import catch_up
-from replication.errors import NotFound, StaleEpoch, TrilithError
+from replication.errors import NotFound, StaleEpoch, TrilithError, Unavailable
 from replication.model import (
     ArrayReport,
     Confirmation,
@@ -24,7 +24,8 @@ from replication.model import (
 )
 from replication.trouble import in_trouble
 
-THREADS = 8
+THREADS = 16
+PER_NODE = 8
 RETRY_SECONDS = 0.2
 
 Superseded = Callable[[str, ArrayReport], None]
@@ -148,7 +149,11 @@ Key = tuple[str, str]  # node, volume
 
 
 class Inbox:
-    """The newest report of each array, handled by a few threads, one array at a time."""
+    """The newest report of each array, handled by a few threads, one array at a time, in the order of coming.
+
+    A node that has fallen silent keeps a thread for each of its arrays, again and again, for as long as it is
+    waited for. Other nodes' writes must not wait for that: it has some of the threads, and from then on one.
+    """
 
     def __init__(self, handle: Callable[[str, ArrayReport], None], clock: Clock) -> None:
         self._handle = handle
@@ -156,6 +161,7 @@ class Inbox:
         self._changed = threading.Condition()
         self._waiting: dict[Key, ArrayReport] = {}
         self._busy: set[Key] = set()
+        self._silent: set[str] = set()  # nodes that did not answer when they were asked last
         self._closed = False
 
     def start(self) -> None:
@@ -175,28 +181,37 @@ class Inbox:
     def _work(self) -> None:
         while (item := self._take()) is not None:
             key, report = item
+            silent = False
             try:
                 self._handle(key[0], report)
-            except TrilithError:
+            except TrilithError as error:
+                silent = isinstance(error, Unavailable)
                 self._clock.sleep(RETRY_SECONDS)  # the store or the node is away: the writes wait
                 self._put_back(key, report)
             finally:
-                self._release(key)
+                self._release(key, silent=silent)
 
     def _take(self) -> tuple[Key, ArrayReport] | None:
         with self._changed:
             while not self._closed:
-                for key in self._waiting.keys() - self._busy:
+                key = next(filter(self._may_begin, self._waiting), None)
+                if key is not None:
                     self._busy.add(key)
                     return key, self._waiting.pop(key)
                 self._changed.wait()
         return None
 
+    def _may_begin(self, key: Key) -> bool:
+        node, _ = key
+        limit = 1 if node in self._silent else PER_NODE
+        return key not in self._busy and sum(busy == node for busy, _ in self._busy) < limit
+
     def _put_back(self, key: Key, report: ArrayReport) -> None:
         with self._changed:
             self._waiting.setdefault(key, report)
 
-    def _release(self, key: Key) -> None:
+    def _release(self, key: Key, *, silent: bool) -> None:
         with self._changed:
             self._busy.discard(key)
-            self._changed.notify()
+            (self._silent.add if silent else self._silent.discard)(key[0])
+            self._changed.notify_all()
