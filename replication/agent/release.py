@@ -11,7 +11,9 @@ from functools import partial
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
 from replication.agent.members import Joint, Members, Remote
+from replication.clock import wait_until
 from replication.errors import FailedPrecondition, NotFound, TimedOut, TrilithError
+from replication.kernel.blockdev import requests_in_flight
 from replication.kernel.md_members import (
     check_not_last,
     fail_if_there,
@@ -23,6 +25,7 @@ from replication.kernel.sockets import break_connections
 from replication.model import Confirmation
 
 LOCK_TIMEOUT = 0.3  # seconds for what needs md's own lock
+ANSWERED_WITHIN = 2.0  # seconds, for what is under way to one that is dropped though nobody suspects it
 
 
 def obey(machine: Machine, array: Assembled, word: Confirmation) -> None:
@@ -163,6 +166,7 @@ def clear_away(machine: Machine, members: Members, array: Assembled) -> None:
             try:
                 fail_if_there(machine.tree, array.volume_id, joint.kname)
                 _let_fail(machine, joint)
+                _await_answers(machine, joint)
                 remove_member(machine.tree, array.volume_id, joint.kname)
                 members.remove(joint.hold, joint.remote.nqn if joint.remote else "")
             except TrilithError:  # requests to end; tried again at the next round
@@ -176,6 +180,17 @@ def _let_fail(machine: Machine, joint: Joint) -> None:
     """Again: it grew as it was dropped, perhaps, and has a new table since then, which holds."""
     with suppress(NotFound):
         machine.holds.release(joint.hold)
+
+
+def _await_answers(machine: Machine, joint: Joint) -> None:
+    """TimedOut where there are none: md would wait as long as nvme-tcp does, and keep all waiting."""
+    if not joint.broken:
+        wait_until(
+            lambda: not requests_in_flight(machine.tree, joint.kname),
+            f"{joint.replica_id} to answer",
+            timeout=ANSWERED_WITHIN,
+            clock=machine.clock,
+        )
 
 
 def require_no_loss(machine: Machine, members: Members, array: Assembled) -> None:

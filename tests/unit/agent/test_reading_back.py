@@ -20,6 +20,7 @@ from replication.kernel.md import ArraySpec, MemberSpec
 from replication.kernel.md_state import array_path, read_array
 from replication.kernel.nvme import Controller, NvmeHost
 from replication.model import Confirmation
+from tests.fakes.clock import HandClock
 from tests.unit.agent.fake_machine import fake_machine, no_local
 from tests.unit.kernel.fake_dm import FakeControl
 from tests.unit.kernel.fake_md import FakeMd
@@ -201,6 +202,20 @@ def test_what_its_peer_does_not_answer_is_broken_after_all(
     for _ in range(2):
         clear_away(members._machine, members, array)
     assert host.done == ["stop nvme2", "delete nvme2"]
+
+
+def test_md_is_not_asked_to_wait_for_one_that_does_not_answer(members: Members, tree: FakeMd) -> None:
+    """It suspends the array for that."""
+    md.activate(tree, VOLUME)
+    host = Connected(tree)
+    members._machine = replace(members._machine, host=host, clock=HandClock())
+    (array,) = read_back_arrays(members._machine, members)
+    array.members["r2"].flushed = 1.0
+    obey(members._machine, array, WORD)
+    tree.put("/sys/class/block/dm-2/inflight", "0 1")
+    clear_away(members._machine, members, array)
+    assert host.done == ["stop nvme2", "delete nvme2"]
+    assert "remove" not in [value for _, value in tree.written]
 
 
 def keeps_requests(*_: object) -> None:
