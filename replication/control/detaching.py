@@ -31,7 +31,9 @@ class Detaching:
             else:
                 self.finish(changed)
         elif found.volume.resync_source is not None:
-            self._fence(found, insync.in_sync(found.volume))  # the last detach may have failed just there
+            there = [r for r in insync.in_sync(found.volume) if self._is_in_cluster(r.node)]
+            if there:  # the last detach may have failed just there
+                self._fence(found, there)
 
     def finish(self, volume: Volume) -> None:
         """From DETACHING, however far it came. A machine that crashed has no array: that is no clean end."""
@@ -85,8 +87,11 @@ class Detaching:
         return not errors_of(self._executor.sketch([str(volume.consumer)]))
 
     def _force(self, volume: Volume) -> None:
-        """Record first; then one fenced replica of the old epoch is enough: its writes need the record."""
-        if not insync.can_fence(volume):
+        """Record first; then one fenced replica of the old epoch is enough: its writes need the record.
+
+        Where none is elsewhere, the node itself has to have left the cluster: that only a person can say.
+        """
+        if not insync.can_fence(volume) and self._is_in_cluster(str(volume.consumer)):
             only = f"the only replica in sync of volume {volume.name} is there, so it cannot be fenced"
             raise Unavailable(f"node {volume.consumer} does not answer, and {only}")
         self._first_look.require_recent(volume, silent=volume.consumer)
@@ -94,7 +99,15 @@ class Detaching:
         self._records.tell(
             volume, "fenced", f"node {volume.consumer} does not answer; epoch {volume.epoch} over"
         )
-        self._leave_behind(str(volume.consumer), fenced)
+        if insync.can_fence(volume):
+            self._leave_behind(str(volume.consumer), fenced)
+
+    def _is_in_cluster(self, node: str) -> bool:
+        try:
+            self._records.store.get_node(node)
+        except NotFound:
+            return False
+        return True
 
     def _leave_behind(self, node: str, fenced: Versioned) -> None:
         """Its own replica, where another has all that was acknowledged for sure; else the next start decides.

@@ -9,8 +9,8 @@ from replication.control import insync
 from replication.control.control import Control
 from replication.control.insync import in_sync
 from replication.control.reconciler import Reconciler
-from replication.errors import Unavailable
-from replication.model import Limits, Volume
+from replication.errors import TrilithError, Unavailable
+from replication.model import Limits, Node, Volume
 from tests.fakes.node import FakeCluster
 from tests.unit.control.test_volumes import make, wanted
 
@@ -52,6 +52,38 @@ def test_a_person_may_give_up_the_dead_consumers_replica() -> None:
     control.emptying.remove("a", lost=True)
     control.volumes.attach(volume.id, "b")
     assert len(in_sync(control.volumes.get(volume.id))) == 1
+
+
+def test_a_volume_is_given_up_with_the_node_that_had_all_of_it_and_used_it() -> None:
+    """Else neither it nor its PersistentVolume could ever be deleted."""
+    cluster, control = make(replica_count=1)
+    volume = control.volumes.create(wanted(preferred_nodes=("a",)))
+    control.volumes.attach(volume.id, "a")
+    cluster.node("a").silent = True
+    with pytest.raises(Unavailable, match="cannot be fenced"):
+        control.volumes.detach(volume.id, "a")
+    control.emptying.remove("a", lost=True)
+    control.volumes.detach(volume.id, "a")
+    control.volumes.detach(volume.id, "a")  # who asked may not have heard the answer
+    control.volumes.delete(volume.id)
+    assert control.volumes.list() == ()
+
+
+def test_a_node_that_was_given_up_and_is_back_goes_on_with_what_nobody_else_has() -> None:
+    cluster, control = make(replica_count=1)
+    volume = control.volumes.create(wanted(preferred_nodes=("a",)))
+    control.volumes.attach(volume.id, "a")
+    cluster.node("a").silent = True
+    control.emptying.remove("a", lost=True)
+    control.volumes.detach(volume.id, "a")
+    with pytest.raises(TrilithError):
+        control.volumes.attach(volume.id, "b")
+    cluster.node("a").silent = False
+    control.nodes.add(Node("a", "a:7000", "data-a"))
+    control.volumes.attach(volume.id, "b")
+    record = control.volumes.get(volume.id)
+    assert ([r.node for r in in_sync(record)], record.epoch) == (["a"], 4)
+    assert cluster.node("a").arrays == {}
 
 
 def test_a_consumer_that_boots_between_the_look_at_its_replica_and_its_array_does_not_begin_with_it(
