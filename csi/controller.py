@@ -11,7 +11,7 @@ from csi.health import to_volume_health
 from csi.identifiers import FILESYSTEM_CONTEXT, READONLY_CONTEXT, parse_volume_id
 from csi.identity import Identity
 from csi.inspection import Inspection
-from csi.making import check_existing, check_filesystem, check_limit, to_request
+from csi.making import check_existing, check_filesystem, check_limit, to_request, wants_other_limits
 from csi.pages import choose_batch, cut, iterate, parse_max_entries, parse_token
 from csi.parameters import change_limits
 from csi.requests import parse_attach, parse_create, parse_detach, parse_expand, parse_get_capacity
@@ -73,6 +73,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
         volume = self._control.volumes.ensure(wanted.name, ask)
         check_existing(volume, wanted, self._control.nodes.list(), self._cluster)
+        if wants_other_limits(volume, wanted):
+            volume = self._control.volumes.modify(volume.id, lambda _: wanted.storage_class.limits)
         return csi_pb2.CreateVolumeResponse(volume=self._to_message(volume))
 
     def DeleteVolume(

@@ -5,13 +5,17 @@ from collections.abc import Iterable
 from csi.capabilities import Access
 from csi.capacity import CapacityRange, choose_size
 from csi.identifiers import FILESYSTEM_CONTEXT
-from csi.parameters import check_minimum
+from csi.parameters import MUTABLE, check_minimum
 from csi.requests import Create
 from csi.topology import find_preferred, find_required
 from replication.control.control import Control
 from replication.control.lifecycle import VolumeRequest
 from replication.errors import AlreadyExists, InvalidRequest, OutOfRange, OutOfSpace
 from replication.model import Node, Phase, Pool, Volume
+
+CHANGEABLE = frozenset({"hyperconverged", *MUTABLE})
+"""Of the parameters: what a volume may be asked for otherwise by a repeat, since its class, or the one of its
+attributes, was changed before its maker had an answer."""
 
 
 def to_request(wanted: Create, control: Control, existing: Volume | None) -> VolumeRequest:
@@ -27,7 +31,7 @@ def to_request(wanted: Create, control: Control, existing: Volume | None) -> Vol
         size_bytes=_choose_size(wanted, existing),
         pool=pool.name,
         replica_count=wanted.storage_class.replica_count,
-        parameters=wanted.storage_class.to_record(wanted.filesystem),
+        parameters=_choose_parameters(wanted, existing),
         preferred_nodes=find_preferred(places, nodes, cluster),
         required_nodes=required,
         spread=wanted.storage_class.spread,
@@ -64,6 +68,12 @@ def check_existing(volume: Volume, wanted: Create, nodes: Iterable[Node], cluste
         )
 
 
+def wants_other_limits(volume: Volume, wanted: Create) -> bool:
+    """Than those that it was made with, whatever it has been given since."""
+    made, said = dict(volume.parameters), dict(wanted.storage_class.to_record(wanted.filesystem))
+    return any(made.get(key) != said.get(key) for key in MUTABLE)
+
+
 def check_filesystem(volume: Volume, access: Access) -> None:
     made_for = dict(volume.parameters).get(FILESYSTEM_CONTEXT, access.filesystem)
     if access.filesystem not in ("", made_for):
@@ -79,6 +89,15 @@ def check_limit(volume: Volume, wanted: CapacityRange) -> None:
             f"volume {volume.id} has {volume.size_bytes} bytes already: a volume never becomes smaller, "
             f"and limit_bytes is {wanted.limit_bytes}"
         )
+
+
+def _choose_parameters(wanted: Create, existing: Volume | None) -> tuple[tuple[str, str], ...]:
+    """Of a volume that is there, what can be changed is as it is."""
+    said = wanted.storage_class.to_record(wanted.filesystem)
+    if existing is None:
+        return said
+    kept = (each for each in existing.parameters if each[0] in CHANGEABLE)
+    return (*kept, *(each for each in said if each[0] not in CHANGEABLE))
 
 
 def _choose_size(wanted: Create, existing: Volume | None) -> int:

@@ -224,12 +224,18 @@ def test_limits_are_asked_for_and_changed(controller: Stub, cluster: Cluster) ->
     assert controller.CreateVolume(request).volume.volume_id == volume_id
 
 
-def test_other_limits_are_another_volume(controller: Stub) -> None:
-    controller.CreateVolume(create(mutable_parameters={"tier": "basic"}))
-    said = refused(
-        CODE.ALREADY_EXISTS, controller.CreateVolume, create(mutable_parameters={"tier": "premium"})
-    )
-    assert "tier is basic, not premium" in said
+@pytest.mark.parametrize("given", ["parameters", "mutable_parameters"])
+def test_a_volume_whose_class_was_changed_before_its_maker_had_an_answer_is_given_to_him(
+    controller: Stub, cluster: Cluster, given: str
+) -> None:
+    """Who is refused here waits for ever, and deletes nothing when he gives up."""
+    said = {"pool": "nvme"} if given == "parameters" else {}
+    volume_id = controller.CreateVolume(create(**{given: {**said, "tier": "basic"}})).volume.volume_id
+    repeat = create(**{given: {**said, "tier": "premium"}})
+    assert controller.CreateVolume(repeat).volume.volume_id == volume_id
+    assert cluster.control.volumes.get(volume_id).limits == Limits("premium")
+    hyperconverged = create(parameters={"pool": "nvme", "tier": "basic", "hyperconverged": "true"})
+    assert controller.CreateVolume(hyperconverged).volume.volume_id == volume_id
 
 
 def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
