@@ -162,7 +162,7 @@ class Nodes:
                 f"node {name} has left Kubernetes, and is kept: it alone is in sync of {', '.join(kept)}. "
                 f"If it never comes back, say so with `trilith node remove {name} --lost`"
             )
-        self._control.emptying.remove(name, lost=True)
+        self._control.emptying.remove(name, lost=True, follows=FOLLOWS)
 
     def _read_volumes_on(self, node: str) -> Iterator[Volume]:
         """As they are now: lists of records may be behind."""

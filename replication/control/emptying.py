@@ -97,17 +97,18 @@ class Emptying:
         self._lift(name, node)
         return None
 
-    def remove(self, node: str, *, lost: bool = False) -> None:
+    def remove(self, node: str, *, lost: bool = False, follows: str = "") -> None:
         """Out of its pools, then out of the cluster. FailedPrecondition names what is still there.
 
         `lost`: its machine never comes back. It must not answer; its replicas are replaced at once.
+        `follows` as of `cordon`, which is what stays of a removal that was cut short.
         """
         self._nodes.get(node)
         if lost:
             self._forsake(node)
         else:
             self._require_empty(node)
-        self.cordon(node)
+        self.cordon(node, follows=follows)
         self._pools.leave(node, lost=lost)
         self._store.remove_node(node)
         for cordon in self._store.list_cordons():
