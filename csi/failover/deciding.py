@@ -13,6 +13,7 @@ A volume that is fenced is lost to its old pods, whatever becomes of the node: t
 it is back. Nothing new is begun while more than a third of all nodes are silent: then it is we who are apart.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,6 +70,7 @@ class Kubelet:
     lease_over_seconds: float | None  # since its Lease ran out, below 0 while it holds; None: there is none
     unrenewed_seconds: float = 0.0  # that we have watched it without a renewal
     renewed: bool = False  # while we watched it
+    lasts_seconds: float = math.inf  # without a renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,21 +256,38 @@ def _is_missed(sighting: Sighting, total: int, policy: Policy) -> bool:
 
 
 def _is_lease_over(kubelet: Kubelet, policy: Policy) -> bool:
-    """By the clocks, and by our own watching, since clocks can be apart."""
+    """By the clocks and some of our own watching, since clocks can be apart.
+
+    Or by our own watching alone: of a node whose clock was ahead when it died, the Lease seems to hold on.
+    """
     if kubelet.lease_over_seconds is None:
         return not kubelet.ready
-    return kubelet.lease_over_seconds > 0 and kubelet.unrenewed_seconds >= policy.unrenewed_seconds
+    seen = kubelet.unrenewed_seconds >= policy.unrenewed_seconds
+    return (kubelet.lease_over_seconds > 0 and seen) or _has_watched_it_end(kubelet)
+
+
+def _has_watched_it_end(kubelet: Kubelet) -> bool:
+    return kubelet.unrenewed_seconds >= kubelet.lasts_seconds
 
 
 def _is_kubelet_well(kubelet: Kubelet, policy: Policy) -> bool:
     """By the clocks, or by a renewal that we have seen: of a node whose clock is behind, none ever holds."""
-    holds = kubelet.lease_over_seconds is not None and kubelet.lease_over_seconds <= 0
+    by_clocks = kubelet.lease_over_seconds is not None and kubelet.lease_over_seconds <= 0
+    holds = by_clocks and not _has_watched_it_end(kubelet)
     seen = kubelet.renewed and kubelet.unrenewed_seconds < policy.unrenewed_seconds
     return kubelet.ready and (holds or seen)
 
 
 def _describe(view: NodeView) -> str:
-    seen, over = view.sighting, view.kubelet.lease_over_seconds
-    lease = "" if over is None or over <= 0 else f", its kubelet's Lease ran out {over:.0f} s ago"
+    seen, lease = view.sighting, _describe_lease(view.kubelet)
     missed = ", ".join(sorted(seen.missed_by))
     return f"neither we nor {missed} have heard it for {seen.silent_seconds:.0f} s{lease}"
+
+
+def _describe_lease(kubelet: Kubelet) -> str:
+    over = kubelet.lease_over_seconds
+    if over is not None and over > 0:
+        return f", its kubelet's Lease ran out {over:.0f} s ago"
+    if _has_watched_it_end(kubelet):
+        return f", its kubelet's Lease has not been renewed for {kubelet.unrenewed_seconds:.0f} s"
+    return ""

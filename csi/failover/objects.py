@@ -70,6 +70,7 @@ class Lease:
 
     renewed: str  # as it is written: it changes with each renewal
     ends: float  # wall clock
+    seconds: float  # that it lasts without a renewal
 
 
 def parse_node(found: Json) -> KubernetesNode:
@@ -107,7 +108,7 @@ def parse_lease(found: Json) -> Lease | None:
     renewed, seconds = spec.get("renewTime"), spec.get("leaseDurationSeconds")
     if not renewed or not seconds:
         return None
-    return Lease(renewed, datetime.fromisoformat(renewed).timestamp() + seconds)
+    return Lease(renewed, datetime.fromisoformat(renewed).timestamp() + seconds, seconds)
 
 
 def parse_resident(found: Json) -> Resident:

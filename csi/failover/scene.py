@@ -155,7 +155,8 @@ class Scene:
         if known is None or known.text != lease.renewed:
             known = Renewal(lease.renewed, now, seen=known is not None)
         self._leases[node.name] = known
-        return Kubelet(node.ready, self._clock.wall() - lease.ends, now - known.since, known.seen)
+        over, unrenewed = self._clock.wall() - lease.ends, now - known.since
+        return Kubelet(node.ready, over, unrenewed, known.seen, lease.seconds)
 
     def _forget_leases(self, suspects: set[str]) -> None:
         """Of a node that is well we do not see the renewals."""

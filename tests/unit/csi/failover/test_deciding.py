@@ -215,6 +215,18 @@ def test_a_node_whose_clock_is_behind_is_well_by_the_renewals_that_are_seen() ->
         assert plan(replace(back, kubelet=kubelet)).steps == ()
 
 
+def test_a_node_whose_clock_was_ahead_when_it_died_is_given_up_all_the_same() -> None:
+    """By the clocks its Lease holds for another hour."""
+    ahead = Kubelet(ready=False, lease_over_seconds=-3600.0, unrenewed_seconds=40.0, lasts_seconds=40.0)
+    (step,) = plan(replace(DEAD, kubelet=ahead)).steps
+    assert isinstance(step, Mark)
+    assert step.why.endswith("heard it for 60 s, its kubelet's Lease has not been renewed for 40 s")
+    assert plan(replace(DEAD, kubelet=replace(ahead, unrenewed_seconds=39.0))).steps == ()
+    assert Retire("m1") in plan(replace(MARKED, kubelet=ahead, volumes=(FENCED,))).steps
+    undecided = replace(MARKED, sighting=HEARD, kubelet=replace(ahead, ready=True), volumes=(FENCED,))
+    assert plan(undecided).steps == ()
+
+
 def test_a_node_of_which_nobody_knows_is_left_as_it_is() -> None:
     """Its agent is back, its kubelet not; or the other way round."""
     fenced = replace(MARKED, volumes=(FENCED,), leftovers=False)

@@ -140,6 +140,7 @@ def test_a_renewal_counts_as_one_when_it_comes_while_somebody_watches(api: FakeA
         spec = {"renewTime": f"2000-01-01T00:0{minute}:00.000000Z", "leaseDurationSeconds": 40}
         api.objects[f"{LEASES}/a"] = {"spec": spec}
         assert look(scene).kubelet.renewed is renewed
+    assert look(scene).kubelet.lasts_seconds == 40
 
 
 def test_pods_with_our_claims_are_found_whatever_else_is_known(api: FakeApi, scene: Scene) -> None:
