@@ -96,9 +96,10 @@ class Guards:
     def _keep_budget(self, wanted: Wanted, known: Budget | None) -> None:
         if known is None:
             self._make(self._budgets_path, make_budget(wanted))
-        elif (known.least, known.waits) != (_least(wanted), wanted.waits[:LONGEST]):
+        elif not _is_so(known, wanted):
             steps: list[Json] = [
                 {"op": "replace", "path": "/spec/minAvailable", "value": _least(wanted)},
+                {"op": "add", "path": "/spec/unhealthyPodEvictionPolicy", "value": _policy(wanted)},
                 {"op": "add", "path": "/metadata/annotations", "value": {WAITS: wanted.waits[:LONGEST]}},
             ]
             with suppress(NotFound):
@@ -165,6 +166,19 @@ def _least(wanted: Wanted) -> int:
     return 1 if wanted.waits else 0
 
 
+def _is_so(known: Budget, wanted: Wanted) -> bool:
+    there = (known.least, known.unhealthy, known.waits)
+    return there == (_least(wanted), _policy(wanted), wanted.waits[:LONGEST])
+
+
+def _policy(wanted: Wanted) -> str:
+    """A guard whose kubelet is dead is not ready, and a budget that asks for none spares no such pod either.
+
+    So a dead node could never be drained (kubernetes v1.35, pkg/registry/core/pod/storage/eviction.go).
+    """
+    return "IfHealthyBudget" if wanted.waits else "AlwaysAllow"
+
+
 def guard_name(node: str) -> str:
     return object_name(f"trilith-guard-{node}")
 
@@ -180,6 +194,7 @@ def make_budget(wanted: Wanted) -> Json:
         },
         "spec": {
             "minAvailable": _least(wanted),
+            "unhealthyPodEvictionPolicy": _policy(wanted),
             "selector": {"matchLabels": {GUARD: to_segment(wanted.machine.name)}},
         },
     }

@@ -101,6 +101,7 @@ class Budget:
     least: int
     waits: str
     uid: str = ""
+    unhealthy: str = ""  # its unhealthyPodEvictionPolicy
 
 
 def parse_storage_pool(found: Json) -> StoragePool:
@@ -160,10 +161,12 @@ def parse_budget(found: Json) -> Budget:
     owners = metadata.get("ownerReferences") or ()
     ours = GUARD in (metadata.get("labels") or {})
     node = next((owner["name"] for owner in owners if owner["kind"] == "Node" and ours), "")
-    least = (found.get("spec") or {}).get("minAvailable")
+    spec = found.get("spec") or {}
+    least, unhealthy = spec.get("minAvailable"), spec.get("unhealthyPodEvictionPolicy", "")
     waits = (metadata.get("annotations") or {}).get(WAITS, "")
     uid = metadata.get("uid", "")
-    return Budget(metadata["name"], node, least if isinstance(least, int) else -1, waits, uid)
+    number = least if isinstance(least, int) else -1
+    return Budget(metadata["name"], node, number, waits, uid, unhealthy)
 
 
 def parse_agent_pod(found: Json) -> AgentPod | None:

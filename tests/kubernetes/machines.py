@@ -88,6 +88,14 @@ class Machines:
                 self._admin.patch(path, [{"op": "add", "path": "/status", "value": status}])
         return sorted(found)
 
+    def lose_kubelet(self, name: str) -> None:
+        """As the node lifecycle controller tells of its guard, when a node is not ready any more."""
+        for pod in self._admin.get(PODS, labelSelector=GUARD)["items"]:
+            if pod["spec"]["nodeName"] == name:
+                unready = [{"type": "Ready", "status": "False"}]
+                path = f"{PODS}/{pod['metadata']['name']}/status"
+                self._admin.patch(path, [{"op": "add", "path": "/status/conditions", "value": unready}])
+
     def _delete(self, path: str) -> None:
         with suppress(NotFound):
             self._admin.delete(path)

@@ -128,6 +128,18 @@ def test_a_degraded_volume_keeps_the_nodes_that_it_needs(
         kubectl.run("drain", "m2", *DRAIN, "--timeout=60s")
 
 
+def test_a_dead_node_is_drained_when_what_it_had_is_elsewhere(
+    plane: ControlPlane, admin: Client, tmp_path: Path, kubectl: Kubectl
+) -> None:
+    """Its guard is not ready any more, and no kubelet ends it."""
+    with guarded(plane, admin, ["m1", "m2", "m3"], tmp_path) as (machines, _, _):
+        machines.fakes.node("m3").silent = True
+        machines.lose_kubelet("m3")
+        wait_for(lambda: counted(admin, "m3"), (1, 0))
+        kubectl.run("drain", "m3", *DRAIN, "--timeout=60s")
+        assert machines.run_guards() == ["m1", "m2"]
+
+
 def test_a_volume_of_one_replica_keeps_its_node_until_it_is_deleted_or_somebody_insists(
     plane: ControlPlane, admin: Client, tmp_path: Path, kubectl: Kubectl
 ) -> None:

@@ -1,6 +1,6 @@
 """A guard is a pod that every drain evicts, and that nothing else takes away."""
 
-from csi.operator.guards import make_guard
+from csi.operator.guards import Wanted, make_budget, make_guard
 from csi.operator.resources import AgentPod, Budget
 from replication.kubernetes.access import Json
 from tests.unit.csi.operator.values import machine
@@ -28,6 +28,18 @@ def test_it_is_as_needed_on_its_node_as_the_agent() -> None:
     """A kubelet that has no room for one more pod makes some, and takes none such for want of memory."""
     assert guard()["spec"]["priorityClassName"] == "system-node-critical"
     assert guard()["spec"]["imagePullSecrets"] == [{"name": "key"}]
+
+
+def test_a_dead_kubelet_keeps_no_drain_waiting_that_its_volumes_allow() -> None:
+    assert budget("")["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert (
+        budget("volume data: 1 in sync on nodes that stay")["unhealthyPodEvictionPolicy"] == "IfHealthyBudget"
+    )
+
+
+def budget(waits: str) -> Json:
+    spec: Json = make_budget(Wanted(machine("a"), AGENT, waits))["spec"]
+    return spec
 
 
 def tolerates(tolerations: list[Json], taint: Json) -> bool:

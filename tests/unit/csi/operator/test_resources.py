@@ -65,6 +65,8 @@ def test_a_budget_of_another_is_nobodys() -> None:
     owner = {"kind": "Node", "name": "a"}
     ours = {"name": "b", "labels": {"trilith.io/guard": "a"}, "ownerReferences": [owner]}
     assert parse_budget({"metadata": ours, "spec": {"minAvailable": 0}}) == Budget("b", "a", 0, "")
+    letting = {"minAvailable": 0, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+    assert parse_budget({"metadata": ours, "spec": letting}) == Budget("b", "a", 0, "", "", "AlwaysAllow")
     assert parse_budget({"metadata": {"name": "b"}, "spec": {"maxUnavailable": "50%"}}).node == ""
 
 
