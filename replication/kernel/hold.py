@@ -50,6 +50,7 @@ class HoldLayer:
         """
         found = self._mapper.find(name)
         if found is not None and found.has_table and self._check(found, device, size_bytes).queueing:
+            self.ensure_running(name)
             return blockdev.kernel_name(self._tree, found.number)
         self._mapper.remove(name)  # one that crashed between create and load, or that lets go
         made = self._mapper.create(name, _UUID_PREFIX + name, (_target(device, size_bytes),))

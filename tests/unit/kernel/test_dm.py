@@ -162,6 +162,15 @@ def test_a_layer_that_lets_go_is_made_anew_unless_it_is_in_use(
     assert layer.read("hold").queueing
 
 
+def test_a_layer_that_was_left_asleep_is_woken(
+    layer: HoldLayer, control: FakeControl, mapper: DeviceMapper
+) -> None:
+    layer.ensure("h", "259:0", SIZE)
+    mapper.suspend("h")
+    layer.ensure("h", "259:0", SIZE)
+    assert not control.devices["h"].suspended
+
+
 def test_a_layer_that_was_half_made_is_made(layer: HoldLayer, control: FakeControl) -> None:
     control._create("h", "", 0)  # type: ignore[arg-type]
     assert layer.ensure("h", "259:0", SIZE) == "dm-1"
