@@ -255,10 +255,10 @@ class Watcher:
         if not (settle or array.writes_kept or array.released()) or self._machine.blocking.is_pending(key):
             return
         with suppress(TimedOut):
-            act = partial(self._tidy_now, array, state, settle=settle)
+            act = partial(self._tidy_now, array, settle=settle)
             self._machine.blocking.call(key, act, timeout=_TIDY_TIMEOUT)
 
-    def _tidy_now(self, array: Assembled, state: ArrayState, *, settle: bool) -> None:
+    def _tidy_now(self, array: Assembled, *, settle: bool) -> None:
         if not array.lock.acquire(blocking=False):
             return
         try:
@@ -266,12 +266,18 @@ class Watcher:
             if array.writes_kept:
                 let_writes_go_on(self._machine, array)
             if settle and not gone:
-                self._settle_write_mostly(array, state)
+                self._settle_write_mostly(array)
         finally:
             array.lock.release()
 
-    def _settle_write_mostly(self, array: Assembled, state: ArrayState) -> None:
-        """The source of a resync must not be write_mostly, even when it is remote; afterwards it is again."""
+    def _settle_write_mostly(self, array: Assembled) -> None:
+        """The source of a resync must not be write_mostly, even when it is remote; afterwards it is again.
+
+        The array's lock is held: who has returned since the look is in this state.
+        """
+        state = read_array(self._machine.tree, array.volume_id)
+        if state.resync_owed:
+            return
         for joint in tuple(array.members.values()):
             member, remote = state.find_member(joint.kname), joint.remote is not None
             if member is not None and member.write_mostly != remote:

@@ -9,7 +9,7 @@ import pytest
 from replication.agent import release
 from replication.agent.assembled import Assembled
 from replication.agent.machine import Machine
-from replication.agent.members import Joint, Members
+from replication.agent.members import Joint, Members, Remote
 from replication.agent.watcher import Watcher
 from replication.clock import SystemClock, wait_until
 from replication.errors import FailedPrecondition, Unavailable
@@ -174,11 +174,27 @@ def test_nothing_is_tidied_while_a_member_is_lost(machine: Machine, tree: Locked
     array.members["r2"].suspected = "silent"
     tree.written.clear()
     watcher = Tidying(machine)
-    watcher._tidy_now(array, md_state.read_array(tree, VOLUME), settle=True)
+    watcher._tidy_now(array, settle=True)
     assert (tree.written, array.write_mostly_settled) == ([], False)
     array.members["r2"].suspected = ""
-    watcher._tidy_now(array, md_state.read_array(tree, VOLUME), settle=True)
+    watcher._tidy_now(array, settle=True)
     assert [value for _, value in tree.written] == ["remove"]
+
+
+def test_who_has_returned_since_the_look_is_write_mostly_too(
+    machine: Machine, tree: LockedMd, array: Assembled
+) -> None:
+    """Its rejoin was over, and asked for it, just before the array's lock was free."""
+    array.members["r2"].remote = Remote("nqn", "nvme1", "10.0.0.2", 4420)
+    watcher = Tidying(machine)
+    tree.put(f"/sys/block/md_{VOLUME}/md/resync_start", "0")
+    watcher._tidy_now(array, settle=True)
+    assert not array.write_mostly_settled, "a resync's source is not write_mostly"
+    tree.put(f"/sys/block/md_{VOLUME}/md/resync_start", "none")
+    watcher._tidy_now(array, settle=True)
+    settled = md_state.read_array(tree, VOLUME).find_member("dm-2")
+    assert settled is not None
+    assert settled.write_mostly
 
 
 def test_a_device_that_has_gone_is_no_volume_that_is_not_there(machine: Machine) -> None:
