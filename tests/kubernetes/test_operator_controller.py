@@ -207,5 +207,7 @@ def test_it_waits_for_an_api_server_that_is_away(tmp_path: Path, monkeypatch: py
     words = ("--endpoint", f"unix://{tmp_path / 'csi.sock'}", "--web", "127.0.0.1:0", "--webhook-port", "0")
     process = Process(tmp_path / "log", "csi.cluster.main", "run", *words)
     said = "waiting for the cluster's authority"
-    wait_until(lambda: said in process.said, said, timeout=90, clock=CLOCK)
-    assert process.end() == 0
+    try:
+        wait_until(lambda: said in process.said, said, timeout=90, clock=CLOCK)
+    finally:
+        assert process.end() == 0

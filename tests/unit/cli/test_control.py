@@ -13,8 +13,10 @@ def test_the_control_plane_ends_when_told_to(tmp_path: Path) -> None:
     state = str(tmp_path / "state")
     assert CliRunner().invoke(main, ["--state", state, "cluster", "init"]).exit_code == 0
     process = Process(tmp_path / "log", "replication.cli.main", "--state", state, "control", "run")
-    wait_until(lambda: "watching over" in process.said, "control run", timeout=30, clock=SystemClock())
-    assert process.end() == 0
+    try:
+        wait_until(lambda: "watching over" in process.said, "control run", timeout=90, clock=SystemClock())
+    finally:
+        assert process.end() == 0
     assert "stopped" in process.said
 
 

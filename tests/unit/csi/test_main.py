@@ -29,10 +29,7 @@ def test_a_controller_serves_until_it_is_told_to_end(state: str, tmp_path: Path)
     socket = tmp_path / "csi.sock"
     words = ("controller", "--endpoint", f"unix://{socket}", "--state", state)
     process = Process(tmp_path / "log", "csi.main", *words)
-    wait_until(lambda: "serving on" in process.said, "trilith-csi", timeout=30, clock=SystemClock())
-    with grpc.insecure_channel(f"unix:{socket}") as channel:
-        assert csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest()).ready.value
-    assert process.end() == 0
+    require_ready(process, socket)
     assert "stopping" in process.said
     assert not socket.exists()
 
@@ -41,11 +38,17 @@ def test_a_node_plugin_serves_before_its_agent_answers(state: str, tmp_path: Pat
     certs, socket = str(tmp_path / "m1"), tmp_path / "csi.sock"
     CliRunner().invoke(trilith, ["--state", state, "certificate", "issue", "m1", "--out", certs])
     words = ("--endpoint", f"unix://{socket}", "--agent", "127.0.0.1:1", "--certs", certs, "--node", "m1")
-    process = Process(tmp_path / "log", "csi.main", "node", *words)
-    wait_until(lambda: "serving on" in process.said, "trilith-csi", timeout=30, clock=SystemClock())
-    with grpc.insecure_channel(f"unix:{socket}") as channel:
-        assert csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest()).ready.value
-    assert process.end() == 0
+    require_ready(Process(tmp_path / "log", "csi.main", "node", *words), socket)
+
+
+def require_ready(process: Process, socket: Path) -> None:
+    """It says that it serves, does, and ends when it is told to."""
+    try:
+        wait_until(lambda: "serving on" in process.said, "trilith-csi", timeout=90, clock=SystemClock())
+        with grpc.insecure_channel(f"unix:{socket}") as channel:
+            assert csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest()).ready.value
+    finally:
+        assert process.end() == 0
 
 
 @pytest.mark.parametrize(
