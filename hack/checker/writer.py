@@ -42,12 +42,24 @@ class Reporter:
         self._changed = threading.Condition()
         threading.Thread(target=self._follow, daemon=True).start()
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the connection has not taken all that was said."""
+        return bool(self._kept)
+
     def send(self, line: str) -> None:
         with self._changed:
             self._kept += line.encode() + b"\n"
             self._send_some()
             if self._kept:
                 self._changed.notify()
+
+    def end(self) -> None:
+        """All that was said is on its way when this returns: errors are what writers say last."""
+        with self._changed:
+            self._socket.setblocking(True)
+            self._socket.sendall(self._kept)
+            self._kept.clear()
 
     def _follow(self) -> None:
         while True:
@@ -121,6 +133,7 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    reporter.end()
 
 
 if __name__ == "__main__":

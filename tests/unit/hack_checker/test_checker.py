@@ -1,10 +1,12 @@
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hack.checker.blocks import BLOCK_BYTES, Block, decode, encode
 from hack.checker.collector import Collector, Record, Verdict
+from hack.checker.writer import Reporter
 
 blocks = st.builds(Block, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
 
@@ -113,3 +115,18 @@ def test_the_collector_hears_writers_and_ignores_a_line_cut_short() -> None:
         assert collector.judge("5 0 5 1").checked == 1
         assert not collector.judge("5 0 5 2").lost
         assert collector.judge("5 0 5 0").lost
+
+
+def test_what_a_writer_says_last_is_heard_though_its_connection_took_no_more_for_a_while() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reporter = Reporter(f"127.0.0.1:{listener.getsockname()[1]}")
+        heard, _ = listener.accept()
+        lines = [f"A 0 1 {number} 1.000" for number in range(400_000)]  # more than both ends keep
+        for line in lines:
+            reporter.send(line)
+        with heard, heard.makefile() as said, ThreadPoolExecutor() as pool:
+            assert reporter.keeps
+            ended = pool.submit(reporter.end)
+            assert [said.readline().rstrip() for _ in lines] == lines
+            ended.result(60)
+            assert not reporter.keeps
