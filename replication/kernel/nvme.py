@@ -284,7 +284,8 @@ class NvmeHost:
             own = self._find_own(controller, address, port)
             if own is not None:
                 sockets.break_connection(own)
-                return self.read_state(controller) != "live"
+                if self.read_state(controller) != "live":
+                    return True
         return False
 
     def _find_own(self, controller: str, address: str, port: int) -> sockets.Connection | None:

@@ -1,17 +1,20 @@
 """Lab tests: machines for the tests that ask for them; when a test fails, their consoles and all logs.
 
 A test gets the machines its `cluster` marker describes (on itself, its class or its module), with the
-arguments of `hack.lab.cluster.Cluster`. Tests of one module with the same wish share them, one after the
-other: each finds all machines running and all cables in, with what the earlier ones left on the disks.
-`fresh=True` asks for new ones, and a failed test's are not used again.
+arguments of `hack.lab.cluster.Cluster`. Tests with the same wish share them, one after the other, when they
+are of one module or want the same on those machines: `stand` or `site`. Each finds all machines running and
+all cables in, with what the earlier ones left on the disks. `fresh=True` asks for new ones, and a failed
+test's are not used again.
 
-`stand` is Trilith on those machines, made once for them: tests/lab/stand.py.
+`stand` and `site` are Trilith on those machines, made once for them: tests/lab/stand.py, hack/lab/site.py.
 """
 
 import contextlib
+import inspect
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -24,9 +27,34 @@ from hack.lab.site import Site
 from tests.lab.stand import POOL, Stand
 from tests.lab.stories.told import find_told
 
+FOLDER = Path(__file__).parent
 _failed = pytest.StashKey[bool]()
 
 T = TypeVar("T")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that share machines come one after the other, where the first of them is."""
+    places = [place for place, item in enumerate(items) if item.path.is_relative_to(FOLDER)]
+    ours = [items[place] for place in places]
+    first = {key: place for place, key in reversed(list(enumerate(map(shared_by, ours))))}
+    for place, item in zip(places, sorted(ours, key=lambda item: first[shared_by(item)]), strict=True):
+        items[place] = item
+
+
+def list_wishes(item: pytest.Item) -> dict[str, Any]:
+    """Of the closest `cluster` marker."""
+    marker = item.get_closest_marker("cluster")
+    return dict(marker.kwargs) if marker else {}
+
+
+def shared_by(item: pytest.Item) -> str:
+    """Equal for those that may have the same machines."""
+    wanted = {"stand", "site"}.intersection(getattr(item, "fixturenames", ()))
+    wishes = {name: wish for name, wish in list_wishes(item).items() if name != "fresh"}
+    machines = inspect.signature(Cluster).bind(**wishes)
+    machines.apply_defaults()
+    return f"{sorted(wanted) or item.path} {machines}"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -81,7 +109,7 @@ class Clusters:
         self._open = contextlib.ExitStack()
 
     def get(self, key: str, wishes: dict[str, Any]) -> Cluster:
-        """The running cluster when it was made for the same module and wishes, else a new one."""
+        """The running cluster when it was made for the same key, else a new one."""
         if self.running is None or key != self._key:
             self.drop()
             self.running = Cluster(**wishes).__enter__()
@@ -116,12 +144,11 @@ def clusters() -> Iterator[Clusters]:
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, clusters: Clusters) -> Iterator[Cluster]:
     """The machines of the closest `cluster` marker; three with one disk each without one."""
-    marker = request.node.get_closest_marker("cluster")
-    wishes = dict(marker.kwargs) if marker else {}
+    wishes = list_wishes(request.node)
     fresh = wishes.pop("fresh", False)
     if fresh:
         clusters.drop()
-    found = clusters.get(f"{request.node.path} {sorted(wishes.items())}", wishes)
+    found = clusters.get(shared_by(request.node), wishes)
     found.restore()
     yield found
     if fresh or request.node.stash.get(_failed, False):

@@ -1,4 +1,4 @@
-"""What the end-to-end tests of one module share: Trilith on their machines, a pool, a control plane running.
+"""What end-to-end tests with equal machines share: Trilith on them, a pool, a control plane running.
 
 Each test finds it whole: agents on all machines, the control plane as a process of its own, and no volume of
 an earlier test.

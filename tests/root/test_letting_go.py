@@ -3,6 +3,7 @@
 import fcntl
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,15 @@ pytestmark = pytest.mark.root
 MANY = 300  # more than a connection takes: the rest waits for a place in its queues
 SOON = 20.0  # seconds, where 1 is the goal: processors are emulated and shared; time-outs are 30 and 60
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+
+
+@pytest.fixture(autouse=True)
+def rare_switches() -> Iterator[None]:
+    """Threads that wait for the interpreter wake up at each interval: hundreds fill an emulated processor."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.5)
+    yield
+    sys.setswitchinterval(usual)
 
 
 @pytest.fixture

@@ -299,6 +299,19 @@ def test_a_controller_that_is_live_still_was_not_the_one_that_broke(
     assert not NvmeHost(kernel, kernel, admin=asked).break_own("nvme3", "10.0.0.1", 4420)
 
 
+def test_a_controller_that_is_connected_again_already_is_broken_again(
+    kernel: FakeHost, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(connection: sockets.Connection) -> None:
+        asked.end(connection)
+        if asked.broken == ["10.0.0.1"]:
+            kernel.lay({"/sys/class/nvme/nvme3/state": "live"})
+
+    monkeypatch.setattr(sockets, "break_connection", end)
+    assert NvmeHost(kernel, kernel, admin=asked).break_own("nvme3", "10.0.0.1", 4420)
+    assert asked.broken == ["10.0.0.1"] * 2
+
+
 def test_without_nvme_tcp_the_node_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="nvme-fabrics"):
         FabricsNode(str(tmp_path / "nvme-fabrics")).options()
