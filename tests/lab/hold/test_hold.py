@@ -84,6 +84,7 @@ FAULTS: dict[str, tuple[Fault, str, float]] = {
 MARKS = {
     "remote-disk": [pytest.mark.long],
     "local-disk": [pytest.mark.long],
+    "refused": [pytest.mark.more],
     "power": [pytest.mark.more],
     "fence": [pytest.mark.more],
     "disabled": [pytest.mark.more],

@@ -20,12 +20,7 @@ MOST_MORE = 2.0  # seconds that a stall may be longer than without a fault
 LOSS_STALL = 25.0  # seconds: five times the goal of 5 when a replica falls silent
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(False, id="one after the other"),
-        pytest.param(True, id="striped", marks=pytest.mark.more),
-    ]
-)
+@pytest.fixture(params=[False, True], ids=["one after the other", "striped"])
 def volume(request: pytest.FixtureRequest, stand: Stand) -> Iterator[Volume]:
     """In a pool of its own, on neither of whose disks it fits."""
     make_pool(stand, striped=request.param)
@@ -41,6 +36,7 @@ def make_pool(stand: Stand, *, striped: bool = False) -> None:
     stand.control.pools.create(NAME, names, 3, disks, striped=striped)
 
 
+@pytest.mark.more
 def test_nothing_is_lost_with_replicas_of_several_disks(stand: Stand, volume: Volume) -> None:
     assert [len(replica.groups) for replica in volume.replicas] == [2, 2, 2]
     machine = stand.machine("m2")

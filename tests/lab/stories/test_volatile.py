@@ -21,6 +21,7 @@ SIZE_BYTES = 64 * MIB
 MARKED_BYTES = 16 * MIB  # at most: the checker's writers go round in two
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("volatile", [True, pytest.param(False, marks=[WITHOUT_CACHE, pytest.mark.long])])
 def test_a_replica_forgets_what_the_bitmap_marks(stand: Stand, volatile: bool) -> None:
     """Its newest flush was young when its power failed: what it forgot since is copied, and no more.
