@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from csi.identity import NAME as DRIVER
+from csi.operator.refusals import apart
 from csi.operator.resources import ATTRIBUTES_CLASSES, STORAGE_CLASSES, StoragePool
 from replication.control.tiers import TIERS
 from replication.errors import AlreadyExists, NotFound
@@ -123,19 +124,25 @@ class Classes:
         foreign = {}
         for name, found in there.items():
             if name not in wanted and is_ours(found):
-                self._remove(kind, found)
+                with apart(f"{kind.path}/{name}"):
+                    self._remove(kind, found)
         for name, new in wanted.items():
             known = there.get(name)
-            if known is None:
-                self._make(kind, new)
-            elif DRIVER not in {known.get("provisioner"), known.get("driverName")}:
+            if known is not None and DRIVER not in {known.get("provisioner"), known.get("driverName")}:
                 foreign[new["metadata"]["labels"][POOL_LABEL]] = name
-            elif not is_as_wanted(known, new):
-                self._remove(kind, known)
-                self._make(kind, _with_annotations(new, known))
-            elif (labels := find_labels(known, new)) is not None:
-                self._label(kind, name, labels)
+            else:
+                with apart(f"{new['kind']} {name}"):
+                    self._put_one_right(kind, new, known)
         return foreign
+
+    def _put_one_right(self, kind: Kind, new: Json, known: Json | None) -> None:
+        if known is None:
+            self._make(kind, new)
+        elif not is_as_wanted(known, new):
+            self._remove(kind, known)
+            self._make(kind, _with_annotations(new, known))
+        elif (labels := find_labels(known, new)) is not None:
+            self._label(kind, new["metadata"]["name"], labels)
 
     def _make(self, kind: Kind, new: Json) -> None:
         with suppress(AlreadyExists):  # the watch will tell

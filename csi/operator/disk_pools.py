@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from csi.operator.classes import MANAGED_BY, POOL_LABEL
 from csi.operator.judging import SIZES, Room
+from csi.operator.refusals import apart
 from csi.operator.resources import DISK_POOLS, VERSION
 from csi.operator.statuses import Statuses
 from replication.control.store.resources import object_name
@@ -29,9 +30,10 @@ class DiskPools:
         there = {entry.name: entry.get() for entry in self._watched.list()}
         names = {disk_pool_name(*key): key for key in wanted}
         for name in there.keys() - names:
-            self._remove(name, there[name]["metadata"]["uid"])
+            with apart(f"DiskPool {name}"):
+                self._remove(name, there[name]["metadata"]["uid"])
         for name in names.keys() - there:
-            with suppress(AlreadyExists):  # the watch will tell
+            with apart(f"DiskPool {name}"), suppress(AlreadyExists):  # the watch will tell
                 self._watched.put(self._client.create(DISK_POOLS, _make(name, *names[name])))
         for name, found in there.items():
             self._statuses.learn(_path(name), found.get("status") or {}, found["metadata"]["uid"])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from csi.operator.classes import MANAGED_BY
 from csi.operator.letting_go import Candidate, Ground, choose_waits
 from csi.operator.nodes import LEAVING_TAINTS
+from csi.operator.refusals import apart
 from csi.operator.resources import GUARD, WAITS, AgentPod, Budget, GuardPod, Machine
 from csi.topology import to_segment
 from replication.clock import Clock
@@ -80,9 +81,10 @@ class Guards:
         alive = {guard.node for guard in guards if not guard.ended}
         for node, each in wanted.items():
             known = budgets.get(node)
-            self._keep_budget(each, known)
-            if known is not None and node not in alive and (each.waits or not _was_let_go(known)):
-                self._make_guard(each, known)
+            with apart(f"the guard of node {node}"):
+                self._keep_budget(each, known)
+                if known is not None and node not in alive and (each.waits or not _was_let_go(known)):
+                    self._make_guard(each, known)
 
     def _read_anew(self, ground: Ground, nodes: Collection[str]) -> Ground:
         """Volumes there as they are now, before anybody is let go: lists of records may be behind."""
@@ -121,7 +123,7 @@ class Guards:
                 self._budgets.put(made)
 
     def _remove(self, path: str) -> None:
-        with suppress(NotFound, Conflict):
+        with apart(path), suppress(NotFound, Conflict):
             self._client.delete(path)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from csi.operator.chores import Chores
+from csi.operator.refusals import apart
 from csi.operator.resources import AgentPod, Machine
 from replication.clock import Clock
 from replication.control.control import Control
@@ -143,9 +144,11 @@ class Nodes:
         for node in plan.change:
             self._chores.start(("change", node.name), partial(self._control.nodes.update, node))
         for cordon in plan.cordon:
-            self._control.emptying.cordon(cordon.name, draining=cordon.draining, follows=cordon.follows)
+            with apart(f"the cordon of node {cordon.name}"):
+                self._control.emptying.cordon(cordon.name, draining=cordon.draining, follows=cordon.follows)
         for name in plan.uncordon:
-            self._control.emptying.uncordon(name)
+            with apart(f"the cordon of node {name}"):
+                self._control.emptying.uncordon(name)
         for name in self._list_overdue(plan.gone):
             self._chores.start(("remove", name), partial(self._remove, name))
 

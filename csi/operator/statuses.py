@@ -129,5 +129,5 @@ class Statuses:
             if known is not None:
                 self._known[path] = known
             elif again is not None and self._find_newest(path) is None:
-                self._waiting[path] = again
+                self._later[path] = again  # after all others: it may fail for ever
             self._changed.notify_all()

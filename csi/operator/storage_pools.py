@@ -21,6 +21,7 @@ from csi.operator.judging import (
     judge_refusal,
     judge_room,
 )
+from csi.operator.refusals import apart
 from csi.operator.resources import Machine, StoragePool
 from csi.operator.statuses import Statuses
 from replication.control.control import Control
@@ -74,9 +75,10 @@ class StoragePools:
         choices = choose_all(wanted, machines, facts)
         foreign = self._classes.reconcile(wanted)
         for pool in wanted:
-            self._keep(pool)
-            made = self._take(pool, choices[pool.name], records.get(pool.name))
-            records |= {pool.name: made} if made is not None else {}
+            with apart(f"StoragePool {pool.name}"):
+                self._keep(pool)
+                made = self._take(pool, choices[pool.name], records.get(pool.name))
+                records |= {pool.name: made} if made is not None else {}
         kept = [record for name, record in records.items() if name in ours]
         self._disk_pools.ensure({(record.name, node) for record in kept for node in record.nodes})
         for pool in wanted:
@@ -86,7 +88,9 @@ class StoragePools:
         for pool in pools:
             refusal = refused[pool.uid]
             if pool.deleting:  # a record is of the pool in our namespace, whatever others are called
-                self._give_back(pool, records.get(pool.name) if pool.namespace == self._namespace else None)
+                with apart(f"StoragePool {pool.name}"):
+                    record = records.get(pool.name) if pool.namespace == self._namespace else None
+                    self._give_back(pool, record)
             elif refusal is not None:
                 self._say(pool, refusal, {})
         self._statuses.keep((pool.path for pool in pools), "/apis/trilith.io/v1alpha1/namespaces/")

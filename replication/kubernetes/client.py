@@ -41,11 +41,18 @@ _KEEPALIVE = (
 )
 """A watch is silent for a minute at a time: without these a server that lost power would go unnoticed."""
 
+
+class Refused(Unavailable):
+    """The server answers, and will not do this: other requests may well succeed, and this one later."""
+
+
 _MEANINGS: dict[int, type[TrilithError]] = {
     400: InvalidRequest,
+    403: Refused,
     404: NotFound,
     413: InvalidRequest,
     422: InvalidRequest,
+    500: Refused,  # as when a webhook that is to be asked does not answer
 }
 """All else may pass: a server that has just started does not know yet who may do what (401, 403)."""
 

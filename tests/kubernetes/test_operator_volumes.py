@@ -181,6 +181,15 @@ def test_a_status_that_the_server_refuses_is_in_nobodys_way(statuses: Statuses, 
     assert [health_of(admin, f"v{number}") for number in (0, 1)] == ["", "Healthy"]
 
 
+def test_nor_is_one_that_fails_for_ever(statuses: Statuses, admin: Client) -> None:
+    """As where a policy forbids it, or the account may not write it."""
+    forbidden = "/api/v1/namespaces/kube-system"
+    statuses.offer(forbidden, {"phase": "Active"}, [])
+    statuses.offer(path(1), {"health": "Healthy"}, [USABLE], urgent=False)
+    wait_for(lambda: health_of(admin, "v1"), "Healthy")
+    assert not statuses.flush(0.0), "it is tried again"
+
+
 def test_a_volume_that_has_gone_is_let_go(statuses: Statuses, store: KubernetesStore) -> None:
     store.remove_volume("v1", 1)
     statuses.offer(path(1), {"health": "Healthy"}, [USABLE])
