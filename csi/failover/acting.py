@@ -37,6 +37,9 @@ class Actor:
             self._tell_once(steps[number].node, error)
         return not failed
 
+    def tell_waits(self, node: str, why: str) -> None:
+        self._tell(node, "failover-waits", f"fail-over of node {node}: {why}")
+
     def forget(self, node: str) -> None:
         """What was told of it may be told again."""
         self._told = {each for each in self._told if each[0] != node}
@@ -87,7 +90,7 @@ class Actor:
     def _tell_once(self, node: str, error: TrilithError) -> None:
         if (node, str(error)) not in self._told:
             self._told.add((node, str(error)))
-            self._tell(node, "failover-waits", f"fail-over of node {node}: {error}")
+            self.tell_waits(node, str(error))
 
     def _tell(self, node: str, kind: str, message: str) -> None:
         self._control.events.write(node, kind, message)

@@ -161,6 +161,7 @@ class Plan:
 
     steps: tuple[Step, ...] = ()
     held: str = ""
+    waiting: tuple[str, ...] = ()  # nodes that may be dead for good, and are kept waiting by it
 
 
 def choose_steps(views: Iterable[NodeView], total: int, policy: Policy, since_last_mark: float) -> Plan:
@@ -170,21 +171,31 @@ def choose_steps(views: Iterable[NodeView], total: int, policy: Policy, since_la
     held = _why_held(silent, total, policy)
     new = [] if held else _choose_marks(known, total, policy, since_last_mark)
     kept = [step for view in known if view.marked for step in _go_on(view, total, policy, held=bool(held))]
-    wanted = any(view.volumes for view in known if view.sighting.silent and not view.marked)
-    return Plan((*new, *kept), held if wanted else "")
+    wanted = [view for view in known if view.volumes and view.sighting.silent and not view.marked]
+    waiting = tuple(view.name for view in wanted if held and _seems_dead(view, policy))
+    return Plan((*new, *kept), held if wanted else "", waiting)
 
 
 def is_gone(view: NodeView, total: int, policy: Policy) -> bool:
     """Whether its word counts no more."""
+    return _seems_dead(view, policy) and _is_missed(view.sighting, total)
+
+
+def _seems_dead(view: NodeView, policy: Policy) -> bool:
+    """Nobody hears it, for long enough, and its Lease is over where that is asked for."""
     confirmed = policy.confirm is Confirm.PEERS or _is_lease_over(view.kubelet, policy)
-    return confirmed and _is_missed(view.sighting, total, policy)
+    return confirmed and view.sighting.silent and view.sighting.silent_seconds >= policy.silence_seconds
 
 
 def _why_held(silent: list[str], total: int, policy: Policy) -> str:
     if not policy.enabled:
         return "fail-over is switched off"
     if len(silent) * 3 > total:
-        return f"{len(silent)} of {total} nodes are silent at once: {', '.join(sorted(silent))}"
+        return (
+            f"{len(silent)} of {total} nodes are silent at once: {', '.join(sorted(silent))}. "
+            "With more than a third it may be the controllers that are cut off. Bring some back, or remove "
+            "those that are gone for good: kubectl trilith node remove NODE --lost"
+        )
     return ""
 
 
@@ -248,11 +259,9 @@ def _uses(pod: Pod, claims: set[tuple[str, str]]) -> bool:
     return any((pod.namespace, claim) in claims for claim in pod.claims)
 
 
-def _is_missed(sighting: Sighting, total: int, policy: Policy) -> bool:
-    """By us, by enough peers who would know, for long enough; and heard by none."""
-    witnesses = max(1, min(WITNESSES, total - 1))
-    enough = len(sighting.missed_by) >= witnesses and sighting.silent_seconds >= policy.silence_seconds
-    return sighting.silent and enough
+def _is_missed(sighting: Sighting, total: int) -> bool:
+    """By enough peers who would know."""
+    return len(sighting.missed_by) >= max(1, min(WITNESSES, total - 1))
 
 
 def _is_lease_over(kubelet: Kubelet, policy: Policy) -> bool:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 
 from csi.failover.acting import Actor
-from csi.failover.deciding import Mark, Policy, Sighting, Welcome, choose_steps
+from csi.failover.deciding import Mark, Plan, Policy, Sighting, Welcome, choose_steps
 from csi.failover.lookout import PERIOD_SECONDS, Lookout
 from csi.failover.scene import Scene
 from replication.clock import Clock
@@ -41,6 +41,7 @@ class FailOver:
         self._actor = Actor(client, control)
         self._marked = clock.now() - policy.pace_seconds
         self._held = ""
+        self._waiting: set[str] = set()  # nodes of which that was told
         self._count = 0  # nodes that there were in the last round
 
     def run(self, stop: threading.Event) -> None:
@@ -74,7 +75,7 @@ class FailOver:
         views = self._scene.view(sightings)
         since = self._clock.now() - self._marked
         plan = choose_steps(views, len(sightings), self._policy, since)
-        self._tell_held(plan.held)
+        self._tell_held(plan)
         if any(isinstance(step, Mark) for step in plan.steps):
             self._marked = self._clock.now()
         done = self._actor.do(plan.steps)
@@ -83,8 +84,12 @@ class FailOver:
                 self._actor.forget(step.node)
         return done and bool(plan.steps)
 
-    def _tell_held(self, held: str) -> None:
-        """Once, when it begins."""
-        if held and held != self._held:
-            log.warning("fail-over: nothing is begun: %s", held)
-        self._held = held
+    def _tell_held(self, plan: Plan) -> None:
+        """Once, when it begins; of each node once, as long as it lasts."""
+        if plan.held and plan.held != self._held:
+            log.warning("fail-over: nothing is begun: %s", plan.held)
+        self._held = plan.held
+        self._waiting &= set(plan.waiting)
+        for node in set(plan.waiting) - self._waiting:
+            self._actor.tell_waits(node, f"nothing is begun: {plan.held}")
+            self._waiting.add(node)

@@ -318,10 +318,13 @@ def test_when_most_are_silent_nobody_is_given_up(
     failover.step()
     for node in ("a", "b"):
         die(stand, kubelets, node)
-    for _ in range(4):
+    step_until(failover, lambda: "failover-waits" in stand.list_events("a"), "it is told")
+    for _ in range(3):
         failover.step()
     assert stand.read_taints("a") == set()
     assert stand.list_pods() == {"db-0": False}
+    assert stand.list_events("a").count("failover-waits") == 1
+    assert list(stand.list_events("b")) == [], "it has no volumes"
 
 
 def test_switched_off_nobody_is_given_up(stand: Stand, kubelets: Kubelets, open_failover: Open) -> None:
@@ -329,9 +332,11 @@ def test_switched_off_nobody_is_given_up(stand: Stand, kubelets: Kubelets, open_
     failover = open_failover(replace(PEERS, enabled=False))
     failover.step()
     die(stand, kubelets, "a")
-    for _ in range(4):
+    step_until(failover, lambda: "failover-waits" in stand.list_events("a"), "it is told")
+    for _ in range(3):
         failover.step()
     assert stand.read_taints("a") == set()
+    assert stand.list_events("a").count("failover-waits") == 1
 
 
 def test_a_node_without_a_lease_is_given_up_when_it_is_not_ready(stand: Stand, open_failover: Open) -> None:

@@ -51,7 +51,7 @@ CLUSTER = (
         (FAILOVER,),
     ),
     Mutant(
-        "a node given up that its peers hear",
+        "a node given up whose peers do not know it",
         "csi.failover.deciding:_is_missed",
         mistakes.returns(True),
         (FAILOVER,),

@@ -381,7 +381,7 @@ def returns_volumes(_: Function) -> Function:
 
 def one_witness(original: Function) -> Function:
     """As if there were nobody else to ask."""
-    return lambda sighting, _total, policy: original(sighting, 2, policy)
+    return lambda sighting, _total: original(sighting, 2)
 
 
 def at_any_pace(original: Function) -> Function:

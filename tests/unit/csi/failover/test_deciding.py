@@ -165,6 +165,7 @@ def test_nothing_is_begun_while_more_than_a_third_is_silent(silent: int, total: 
     found = plan(*views_of(silent), total=total)
     assert found.steps == ()
     assert found.held.startswith(f"{silent} of {total} nodes are silent at once: n0")
+    assert set(found.waiting) == {view.name for view in views_of(silent)}
     marked = [replace(view, marked=True) for view in views_of(silent)]
     assert plan(*marked, total=total).steps == ()
 
@@ -185,7 +186,7 @@ def test_a_silent_node_without_volumes_of_ours_counts_but_is_not_touched() -> No
 
 
 def test_switched_off_nothing_is_begun_but_what_was_is_ended() -> None:
-    assert plan(DEAD, policy=OFF) == Plan((), "fail-over is switched off")
+    assert plan(DEAD, policy=OFF) == Plan((), "fail-over is switched off", ("m1",))
     assert plan(MARKED, policy=OFF).steps == ()
     fenced = replace(MARKED, volumes=(FENCED,))
     assert plan(fenced, policy=OFF).steps == (Free("m1", ("v1",), (POD,), force=True),)
