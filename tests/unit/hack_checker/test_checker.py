@@ -119,6 +119,7 @@ def test_the_collector_hears_writers_and_ignores_a_line_cut_short() -> None:
 
 def test_what_a_writer_says_last_is_heard_though_its_connection_took_no_more_for_a_while() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # else it may grow to tcp_rmem
         reporter = Reporter(f"127.0.0.1:{listener.getsockname()[1]}")
         heard, _ = listener.accept()
         lines = [f"A 0 1 {number} 1.000" for number in range(400_000)]  # more than both ends keep
