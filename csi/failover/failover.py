@@ -75,13 +75,13 @@ class FailOver:
         views = self._scene.view(sightings)
         since = self._clock.now() - self._marked
         plan = choose_steps(views, len(sightings), self._policy, since)
-        self._tell_held(plan)
         if any(isinstance(step, Mark) for step in plan.steps):
             self._marked = self._clock.now()
         done = self._actor.do(plan.steps)
         for step in plan.steps:
             if isinstance(step, Welcome):
                 self._actor.forget(step.node)
+        self._tell_held(plan)
         return done and bool(plan.steps)
 
     def _tell_held(self, plan: Plan) -> None:

@@ -78,13 +78,26 @@ class Guards:
         for guard in guards:
             if guard.node not in wanted or guard.ended:
                 self._remove(f"{self._pods}/{guard.name}")
-        alive = {guard.node for guard in guards if not guard.ended}
-        for node, each in wanted.items():
-            known = budgets.get(node)
-            with apart(f"the guard of node {node}"):
-                self._keep_budget(each, known)
-                if known is not None and node not in alive and (each.waits or not _was_let_go(known)):
-                    self._make_guard(each, known)
+        self._keep_all(wanted.values(), budgets, {guard.node for guard in guards if not guard.ended})
+
+    def _keep_all(
+        self, wanted: Collection[Wanted], budgets: Mapping[str, Budget], alive: Collection[str]
+    ) -> None:
+        """Who stays first: where that is refused nobody is let go, since it is counted on."""
+        for each in wanted:
+            name = each.machine.name
+            if each.waits:
+                self._keep(each, budgets.get(name), alive=name in alive)
+        for each in wanted:
+            name = each.machine.name
+            if not each.waits:
+                with apart(f"the guard of node {name}"):
+                    self._keep(each, budgets.get(name), alive=name in alive)
+
+    def _keep(self, wanted: Wanted, budget: Budget | None, *, alive: bool) -> None:
+        self._keep_budget(wanted, budget)
+        if budget is not None and not alive and (wanted.waits or not _was_let_go(budget)):
+            self._make_guard(wanted, budget)
 
     def _read_anew(self, ground: Ground, nodes: Collection[str]) -> Ground:
         """Volumes there as they are now, before anybody is let go: lists of records may be behind."""

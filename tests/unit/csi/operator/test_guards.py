@@ -1,8 +1,14 @@
 """A guard is a pod that every drain evicts, and that nothing else takes away."""
 
-from csi.operator.guards import Wanted, make_budget, make_guard
+from typing import Any, cast
+
+import pytest
+
+from csi.operator.guards import Guards, Wanted, make_budget, make_guard
 from csi.operator.resources import AgentPod, Budget
 from replication.kubernetes.access import Json
+from replication.kubernetes.client import Refused
+from tests.fakes.clock import HandClock
 from tests.unit.csi.operator.values import machine
 
 AGENT = AgentPod("a", "10.0.0.1:7443", "10.0.0.1", "trilith:1", ("key",), "system-node-critical")
@@ -35,6 +41,28 @@ def test_a_dead_kubelet_keeps_no_drain_waiting_that_its_volumes_allow() -> None:
     assert (
         budget("volume data: 1 in sync on nodes that stay")["unhealthyPodEvictionPolicy"] == "IfHealthyBudget"
     )
+
+
+class Refusing:
+    """A server that takes no budget."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def create(self, _: str, new: Json) -> Json:
+        self.asked.append(new["metadata"]["name"])
+        raise Refused("403")
+
+
+def test_nobody_is_let_go_where_it_is_refused_that_another_stays() -> None:
+    server = Refusing()
+    guards = Guards(cast(Any, server), HandClock(), "trilith", cast(Any, None), cast(Any, None))
+    goes, stays = Wanted(machine("a"), AGENT, ""), Wanted(machine("b"), AGENT, "an uncordoned node stays")
+    with pytest.raises(Refused):
+        guards._keep_all([goes, stays], {}, ())
+    assert server.asked == [make_budget(stays)["metadata"]["name"]]
+    guards._keep_all([goes], {}, ())
+    assert server.asked[1:] == [make_budget(goes)["metadata"]["name"]], "a refusal of what is allowed is said"
 
 
 def budget(waits: str) -> Json:
