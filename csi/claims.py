@@ -1,7 +1,8 @@
 """Whether a claim may be met: what lies on local disks goes when the machines of all replicas are.
 
-The one place of this rule. Admission asks it when a claim is made; it can be down or gone round, so
-CreateVolume asks again, before anything is made. csi-provisioner tells whose claim it is when it runs with
+The API server asks the same when a claim is made, without us: the chart's policy claims.trilith.io has
+this rule and its words in CEL. A claim that was there before the policy or its class gets by; CreateVolume
+asks here, before anything is made. csi-provisioner tells whose claim it is when it runs with
 --extra-create-metadata; what else there is to know of it, Kubernetes tells.
 """
 

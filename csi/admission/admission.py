@@ -5,14 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from csi.admission.claims import review_claim
 from csi.admission.classes import review_attributes_class, review_storage_class
 from csi.admission.known import Known
 from csi.admission.pods import ListVolumes, Pods
 from csi.admission.pools import review_deletion
 from csi.admission.review import Review, Verdict, parse_review, to_answer
 from csi.admission.server import ANYWHERE, ReadIdentity, WebhookServer
-from csi.claims import Policy
 from replication.clock import Clock
 from replication.errors import NotFound
 from replication.kubernetes.access import Access
@@ -28,7 +26,6 @@ class Options:
     """What an installation says."""
 
     namespace: str  # where pools are
-    claims: Policy
     address: tuple[str, int] = (ANYWHERE, 9443)
 
 
@@ -48,7 +45,6 @@ class Admission:
         self._quick = Client(access, ANSWER_SECONDS)
         self._known = Known(self._client, options.namespace, clock)
         self._reviewers: dict[str, Reviewer] = {
-            "/claims": partial(review_claim, policy=options.claims, find_class=self._known.find_class),
             "/pods": Pods(self._quick, self._known, list_volumes).review,
             "/storageclasses": partial(review_storage_class, has_pool=self._has_pool),
             "/volumeattributesclasses": review_attributes_class,

@@ -1,7 +1,7 @@
 """What admission knows of classes, pools and disk pools: from watches, so that an answer waits for nobody."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from csi.identity import NAME
@@ -45,9 +45,6 @@ class KnownDiskPool:
     node: str
     ready: bool
     room_bytes: int  # now, or once old bytes are wiped
-
-
-FindClass = Callable[[str], KnownClass | None]
 
 
 class Known:

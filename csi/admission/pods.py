@@ -5,7 +5,6 @@ from typing import Protocol
 from urllib.parse import quote
 
 from csi.admission.affinity import Use, choose_terms, make_patch
-from csi.admission.claims import class_of
 from csi.admission.known import KnownClass, KnownDiskPool, KnownPool
 from csi.admission.quantity import parse_quantity
 from csi.admission.review import Review, Verdict
@@ -15,6 +14,8 @@ from replication.errors import NotFound
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 from replication.model import ReplicaState, Volume
+
+BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 
 ListVolumes = Callable[[], Sequence[Volume]]
 
@@ -94,6 +95,12 @@ class Pods:
         """An empty name means no class; only one that is left out means the default."""
         left_out = claim["spec"].get("storageClassName") is None
         return self._known.find_default_class() if left_out else None
+
+
+def class_of(claim: Json) -> str:
+    """The name of its StorageClass, "" without one; as Kubernetes reads it, the annotation first."""
+    annotations = claim.get("metadata", {}).get("annotations") or {}
+    return str(annotations.get(BETA_CLASS, claim["spec"].get("storageClassName") or ""))
 
 
 def _holders(volume: Volume) -> frozenset[str]:

@@ -124,7 +124,7 @@ def _run(options: Options, webhook_port: int) -> None:
     store = KubernetesStore(client, keeper.cluster_id, clock, options.namespace)
     require_home(store.namespace, options.namespace)
     control = build_control(store, partial(connect, keeper.read_control), clock)
-    asked = AdmissionOptions(options.namespace, options.claims, (ANYWHERE, webhook_port))
+    asked = AdmissionOptions(options.namespace, (ANYWHERE, webhook_port))
     try:
         admission = Admission(access, asked, control.volumes.list, keeper.read_webhook, clock)
     except OSError as error:

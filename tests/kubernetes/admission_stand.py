@@ -3,27 +3,28 @@
 import base64
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from csi.admission.admission import Admission, Options
-from csi.claims import Policy
 from hack.helm.chart import render
 from hack.kubernetes.manifests import path_of
 from hack.kubernetes.pki import Authority
 from hack.kubernetes.plane import ControlPlane
 from replication.clock import SystemClock, wait_until
-from replication.errors import TrilithError
+from replication.errors import AlreadyExists, NotFound, TrilithError
 from replication.kubernetes.access import Json, read_kubeconfig
 from replication.kubernetes.client import Client
 from replication.model import Volume
 from replication.pki import Identity
 from tests.kubernetes.conftest import ACCOUNT, NAMESPACE
+from tests.kubernetes.patience import patiently
 
 SHOP = "shop"
 CLAIMS = f"/api/v1/namespaces/{SHOP}/persistentvolumeclaims"
 PODS = f"/api/v1/namespaces/{SHOP}/pods"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+ATTRIBUTES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 POOLS = f"/apis/trilith.io/v1alpha1/namespaces/{NAMESPACE}/storagepools"
 DISK_POOLS = "/apis/trilith.io/v1alpha1/diskpools"
 ADMISSION = {
@@ -91,13 +92,36 @@ class Stand:
         self.admin.patch(f"{CLAIMS}/{claim}", [step])
 
 
+@contextmanager
+def shopping(admin: Client) -> Iterator[Stand]:
+    """A namespace for claims and pods, emptied in the end."""
+    with suppress(AlreadyExists):
+        admin.create("/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": SHOP}})
+        account = {"kind": "ServiceAccount", "metadata": {"name": "default"}}  # nobody makes it here
+        admin.create(f"/api/v1/namespaces/{SHOP}/serviceaccounts", account)
+    try:
+        yield Stand(admin, [])
+    finally:
+        patiently(lambda: _remove_all(admin))
+
+
+def _remove_all(admin: Client) -> None:
+    for path in (PODS, CLAIMS, "/api/v1/persistentvolumes", CLASSES, ATTRIBUTES, POOLS, DISK_POOLS):
+        for found in admin.get(path)["items"]:
+            place = f"{path}/{found['metadata']['name']}"
+            with suppress(NotFound):
+                if found["metadata"].get("finalizers"):
+                    admin.patch(place, [{"op": "remove", "path": "/metadata/finalizers"}])
+                admin.delete(place)
+
+
 class Serving:
     """Admission in a thread, with the rights of the account that it is installed with."""
 
-    def __init__(self, plane: ControlPlane, policy: Policy, volumes: list[Volume]) -> None:
+    def __init__(self, plane: ControlPlane, volumes: list[Volume]) -> None:
         self.identity = issue()
         access = read_kubeconfig(plane.kubeconfig(ACCOUNT))
-        options = Options(NAMESPACE, policy, ("127.0.0.1", 0))
+        options = Options(NAMESPACE, ("127.0.0.1", 0))
         self.admission = Admission(
             access, options, lambda: tuple(volumes), lambda: self.identity, SystemClock()
         )
@@ -111,12 +135,12 @@ class Serving:
 
 
 @contextmanager
-def admitting(plane: ControlPlane, policy: Policy, volumes: list[Volume]) -> Iterator[Serving]:
-    """And the API server asks it."""
-    serving = Serving(plane, policy, volumes)
+def admitting(plane: ControlPlane, volumes: list[Volume], *settings: str) -> Iterator[Serving]:
+    """And the API server asks it; `settings` of the chart."""
+    serving = Serving(plane, volumes)
     admin = Client(read_kubeconfig(plane.admin_kubeconfig))
     try:
-        with registered(admin, serving.admission.port, serving.identity.ca_pem):
+        with registered(admin, serving.admission.port, serving.identity.ca_pem, *settings):
             yield serving
     finally:
         serving.end()
@@ -130,9 +154,9 @@ def issue() -> Identity:
 
 
 @contextmanager
-def registered(admin: Client, port: int, ca_pem: bytes) -> Iterator[None]:
+def registered(admin: Client, port: int, ca_pem: bytes, *settings: str) -> Iterator[None]:
     """As the chart has it, with an address instead of a Service: until it is in force, and then not."""
-    documents = [to_url(document, port, ca_pem) for document in list_admission()]
+    documents = [to_url(document, port, ca_pem) for document in list_admission(*settings)]
     for document in documents:
         admin.apply(path_of(document), document)
     try:
@@ -145,8 +169,8 @@ def registered(admin: Client, port: int, ca_pem: bytes) -> Iterator[None]:
             admin.delete(path_of(document))
 
 
-def list_admission() -> list[Json]:
-    return [each for each in render(hooks=False) if each["kind"] in ADMISSION]
+def list_admission(*settings: str) -> list[Json]:
+    return [each for each in render(*settings, hooks=False) if each["kind"] in ADMISSION]
 
 
 def to_url(document: Json, port: int, ca_pem: bytes) -> Json:

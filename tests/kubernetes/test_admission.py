@@ -2,86 +2,45 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from csi.claims import ANNOTATIONS, Policy
+from csi.claims import ANNOTATIONS
 from hack.kubernetes.plane import ControlPlane
 from replication.clock import SystemClock, wait_until
-from replication.errors import AlreadyExists, InvalidRequest, NotFound
+from replication.errors import InvalidRequest
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
 from replication.model import ReplicaState
 from tests.kubernetes.admission_stand import (
-    CLAIMS,
-    CLASSES,
-    DISK_POOLS,
+    ATTRIBUTES,
     PODS,
     POOLS,
     SHOP,
     Stand,
     admitting,
+    shopping,
 )
-from tests.kubernetes.patience import patiently
 from tests.unit.control.records import volume
 
 GIB = 1 << 30
 HEARD_SECONDS = 20.0
-ATTRIBUTES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 ACCEPTED = {"annotations": {ANNOTATIONS[0]: "true"}}
-OWN = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "0", "controller": True}
 NEAR = "topology.trilith.io/node"
 
 
 @pytest.fixture
 def bare(admin: Client) -> Iterator[Stand]:
     """Nobody is asked yet."""
-    with suppress(AlreadyExists):
-        admin.create("/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": SHOP}})
-        account = {"kind": "ServiceAccount", "metadata": {"name": "default"}}  # nobody makes it here
-        admin.create(f"/api/v1/namespaces/{SHOP}/serviceaccounts", account)
-    yield Stand(admin, [])
-    patiently(lambda: _remove_all(admin))
+    with shopping(admin) as stand:
+        yield stand
 
 
 @pytest.fixture
 def stand(plane: ControlPlane, bare: Stand) -> Iterator[Stand]:
-    with admitting(plane, Policy.WITH_ANNOTATION, bare.volumes):
+    with admitting(plane, bare.volumes):
         yield bare
-
-
-def _remove_all(admin: Client) -> None:
-    for path in (PODS, CLAIMS, "/api/v1/persistentvolumes", CLASSES, ATTRIBUTES, POOLS, DISK_POOLS):
-        for found in admin.get(path)["items"]:
-            place = f"{path}/{found['metadata']['name']}"
-            with suppress(NotFound):
-                if found["metadata"].get("finalizers"):
-                    admin.patch(place, [{"op": "remove", "path": "/metadata/finalizers"}])
-                admin.delete(place)
-
-
-def test_a_claim_has_to_say_that_its_data_may_go(stand: Stand) -> None:
-    stand.make_class("trilith-nvme", pool="nvme")
-    _wait_for_class(stand, "trilith-nvme")
-    with pytest.raises(InvalidRequest) as refused:
-        stand.make_claim("data", "trilith-nvme")
-    assert str(refused.value) == (
-        'Kubernetes: admission webhook "claims.trilith.io" denied the request: claim shop/data: its data '
-        "does not survive when the machines of all replicas are given back; to accept that, add the "
-        'annotation trilith.io/accept-ephemeral-storage: "true" to the claim (422)'
-    )
-    for number, annotation in enumerate(ANNOTATIONS):
-        stand.make_claim(f"data-{number}", "trilith-nvme", annotations={annotation: "true"})
-    stand.make_claim("own", "trilith-nvme", ownerReferences=[OWN])
-
-
-def test_claims_of_others_and_of_classes_that_are_still_to_come_pass(stand: Stand) -> None:
-    stand.make_class("other", "csi.example.com")
-    stand.make_claim("theirs", "other")
-    stand.make_claim("early", "trilith-later")
-    stand.make_claim("by-hand", "")
 
 
 def test_a_pod_is_drawn_to_disk_pools_with_room_and_to_its_replicas(stand: Stand) -> None:
@@ -157,11 +116,10 @@ def test_the_pool_says_so_or_the_class_does(stand: Stand) -> None:
 
 def test_without_controllers_pods_start_and_claims_are_made(plane: ControlPlane, bare: Stand) -> None:
     bare.make_class("trilith-nvme", pool="nvme", hyperconverged="true")
-    with admitting(plane, Policy.NEVER, bare.volumes) as serving:
-        _wait_for_class(bare, "trilith-nvme")
+    with admitting(plane, bare.volumes) as serving:
         serving.end()
         bare.make_pod("starts", _ephemeral("trilith-nvme"))
-        bare.make_claim("made", "trilith-nvme")
+        bare.make_claim("made", "trilith-nvme", **ACCEPTED)
 
 
 @pytest.mark.parametrize(
@@ -268,15 +226,3 @@ def _wait_for_pools(stand: Stand, class_name: str = "trilith-near") -> None:
         return _terms(pod) == [_term("a", "b")]
 
     wait_until(is_near, "pools are known", timeout=HEARD_SECONDS, clock=SystemClock())
-
-
-def _wait_for_class(stand: Stand, class_name: str) -> None:
-    def is_refused() -> bool:
-        try:
-            stand.make_claim("probe", class_name)
-        except InvalidRequest as error:
-            return "claims.trilith.io" in str(error)
-        stand.admin.delete(f"{CLAIMS}/probe")
-        return False
-
-    wait_until(is_refused, f"{class_name} is known", timeout=HEARD_SECONDS, clock=SystemClock())

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from csi.admission.known import CLASSES, DISK_POOLS
-from csi.claims import Policy
 from csi.failover.objects import NODES
 from csi.identity import NAME
 from hack.helm.chart import list_rules
@@ -36,7 +35,7 @@ def test_pods_run_where_their_replicas_are_when_their_class_says_so(theatre: The
     _make_class(theatre, "near", hyperconverged="true")
     _make_class(theatre, "far")
     volumes: list[Volume] = []
-    with admitting(theatre.plane, Policy.ALWAYS, volumes):
+    with admitting(theatre.plane, volumes, "claims=Always"):
         wait_until(lambda: _is_drawn(theatre, volumes), "near is known", timeout=60, clock=theatre.clock)
         near, far = (_count_local(theatre, volumes, name) for name in ("near", "far"))
     print(f"figure hyperconverged_local {near} of {PODS_OF_EACH}, without {far}")
@@ -47,7 +46,7 @@ def test_pods_run_where_their_replicas_are_when_their_class_says_so(theatre: The
 def test_a_pod_runs_elsewhere_when_its_replicas_nodes_take_none(theatre: Theatre) -> None:
     _make_class(theatre, "kept", hyperconverged="true")
     volumes: list[Volume] = []
-    with admitting(theatre.plane, Policy.ALWAYS, volumes):
+    with admitting(theatre.plane, volumes, "claims=Always"):
         wait_until(lambda: _is_drawn(theatre, volumes, "kept"), "known", timeout=60, clock=theatre.clock)
         volume = _make_volume(theatre, volumes, "away", "kept")
         for node in _holders(volume):

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from csi.admission.claims import class_of
 from csi.admission.classes import review_storage_class
 from csi.admission.known import (
     DEFAULT,
@@ -16,6 +15,7 @@ from csi.admission.known import (
     parse_disk_pool,
     parse_pool,
 )
+from csi.admission.pods import class_of
 from csi.admission.quantity import parse_quantity
 from csi.admission.review import Review, Verdict, parse_review, to_answer
 from replication.errors import DataLoss, InvalidRequest
@@ -92,6 +92,7 @@ def test_an_answer_names_its_question() -> None:
         ({}, {"storageClassName": ""}, ""),
         ({}, {"storageClassName": "a"}, "a"),
         ({"annotations": {"volume.beta.kubernetes.io/storage-class": "b"}}, {"storageClassName": "a"}, "b"),
+        ({"annotations": {"volume.beta.kubernetes.io/storage-class": ""}}, {"storageClassName": "a"}, ""),
     ],
 )
 def test_the_class_of_a_claim(metadata: Json, spec: Json, name: str) -> None:
