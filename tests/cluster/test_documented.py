@@ -10,6 +10,7 @@ from tests.cluster.pods import Cluster, Json, make_pod, of_claim
 DONE_SECONDS = 600.0
 
 
+@pytest.mark.more
 def test_the_readmes_pod_runs_fio_on_a_volume_of_its_own(cluster: Cluster) -> None:
     cluster.apply(with_image(get_manifest(README, "Pod"), FIO))
     cluster.wait(lambda: find_phase(cluster, "fio") in {"Succeeded", "Failed"}, "fio's end", DONE_SECONDS)

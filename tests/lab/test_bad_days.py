@@ -178,6 +178,7 @@ def test_a_disk_answers_with_errors(stand: Stand) -> None:
     end(stand, volume, verdict)
 
 
+@pytest.mark.more
 def test_disks_are_pulled_out(stand: Stand) -> None:
     """A remote member's, then the consumer's own: writes go on on the last replica, and are found on it."""
     volume = stand.create("pulled")

@@ -28,7 +28,7 @@ def test_debian_12s_own_kernel_is_refused_by_name(cluster: Cluster, tmp_path: Pa
 
 
 @pytest.mark.cluster(nodes=1)
-@pytest.mark.parametrize("module", ["dm-multipath", "nvmet-tcp"])
+@pytest.mark.parametrize("module", ["dm-multipath", pytest.param("nvmet-tcp", marks=pytest.mark.more)])
 def test_a_kernel_without_a_module_is_told_which(cluster: Cluster, tmp_path: Path, module: str) -> None:
     machine = cluster["m1"]
     machine.write_file("/etc/modprobe.d/missing.conf", f"install {module} /bin/false\n")

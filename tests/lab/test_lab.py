@@ -140,6 +140,7 @@ def test_a_failing_disk_answers_with_errors_until_healed(cluster: Cluster) -> No
     m2.succeed(f"{read} && {write}")
 
 
+@pytest.mark.more
 def test_a_broken_disk_gives_errors_at_once_and_comes_back_with_a_boot(cluster: Cluster) -> None:
     m2 = cluster["m2"]
     disk = m2.disk_path()
@@ -177,6 +178,7 @@ def _network_namespaces() -> set[Path]:
     return found
 
 
+@pytest.mark.more
 @pytest.mark.cluster(nodes=1, kernel="6.1")
 def test_an_older_kernel_can_be_had(cluster: Cluster) -> None:
     assert cluster["m1"].succeed("uname -r").startswith("6.1.")
@@ -198,6 +200,7 @@ def test_a_volatile_disk_forgets_what_was_not_flushed(cluster: Cluster) -> None:
     assert [get(m1, block) for block in range(3)] == ["flushed", "synced", ""]
 
 
+@pytest.mark.more
 @pytest.mark.cluster(nodes=1, volatile=False)
 def test_a_disk_without_a_volatile_cache_forgets_nothing(cluster: Cluster) -> None:
     m1 = cluster["m1"]

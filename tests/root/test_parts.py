@@ -155,7 +155,13 @@ def boot(mapper: DeviceMapper, lvm: Lvm) -> None:
             lvm._lvm("lvchange", "-an", f"{volume.group}/{volume.name}")
 
 
-both = pytest.mark.parametrize("striped", [False, True], ids=["one after the other", "striped"])
+both = pytest.mark.parametrize(
+    "striped",
+    [
+        pytest.param(False, id="one after the other"),
+        pytest.param(True, id="striped", marks=pytest.mark.more),
+    ],
+)
 
 
 def test_one_part_follows_the_other(start: Starter) -> None:

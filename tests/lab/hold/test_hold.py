@@ -125,6 +125,7 @@ def test_a_link_that_heals_before_the_decision_costs_nothing(nodes: list[Node]) 
     end(volume)
 
 
+@pytest.mark.more
 def test_a_second_member_lost_within_the_same_second_waits_for_its_own_record(nodes: list[Node]) -> None:
     volume = begin("two", EVERY_MEMBER, nodes)
     hold(volume, cut_both, 1)
@@ -139,6 +140,7 @@ def test_a_second_member_lost_within_the_same_second_waits_for_its_own_record(no
     end(volume)
 
 
+@pytest.mark.more
 def test_bitmaps_are_carried_over_when_the_consumer_moves(nodes: list[Node]) -> None:
     """The returning member's own bits count too: a fenced consumer's last write may have reached it alone."""
     volume = begin("move", EVERY_MEMBER, nodes)

@@ -11,7 +11,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3)]
 RELEASED_AFTER = 26.0  # seconds: five times the 5.2 s after which what could not be done is tried again
 
 
-@pytest.mark.parametrize("seconds", [20.0, pytest.param(60.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "seconds",
+    [pytest.param(20.0, marks=pytest.mark.more), pytest.param(60.0, marks=pytest.mark.long)],
+)
 def test_writes_wait_for_a_store_that_is_locked(stand: Stand, seconds: float) -> None:
     """By another process, for longer than SQLite waits: nothing fails, nothing has to be started again."""
     volume = stand.create("locked")
