@@ -85,13 +85,13 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class VolumeThere:
-    """A volume of ours that Kubernetes has attached to a node, or is attaching."""
+    """A volume of ours that Kubernetes has on a node: attached, being attached, or waited for by a pod."""
 
     id: str
     claim: tuple[str, str]  # namespace, name
     held: bool  # the record says that it is this node's still
     in_use: bool = False  # the node's status says so
-    attached: bool = True  # else a pod was put there that has never had it
+    attached: bool = True  # else a pod there waits for it
 
 
 @dataclass(frozen=True, slots=True)

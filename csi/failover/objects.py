@@ -124,6 +124,11 @@ def is_harmless_persistent(spec: Json) -> bool:
     return _is_by_us(spec) or "local" in spec or "hostPath" in spec
 
 
+def find_handle(spec: Json) -> str:
+    """Of a PersistentVolume, if it is ours; else ""."""
+    return str(spec["csi"]["volumeHandle"]) if _is_by_us(spec) else ""
+
+
 def _is_claimed_or_harmless(volume: Json) -> bool:
     return volume.keys() - {"name"} <= CLAIMED | HARMLESS or _is_by_us(volume)
 

@@ -1,9 +1,10 @@
 """The nodes that matter, put together from sightings, records, and what Kubernetes says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from csi.failover.bindings import Bindings
 from csi.failover.deciding import Kubelet, NodeView, Pod, Sighting, VolumeThere
 from csi.failover.objects import (
     ATTACHMENTS,
@@ -20,7 +21,7 @@ from csi.failover.objects import (
     parse_node,
     parse_resident,
 )
-from csi.failover.strangers import Strangers
+from csi.failover.strangers import has_strangers
 from replication.clock import Clock
 from replication.control.control import Control
 from replication.errors import NotFound, TrilithError
@@ -57,7 +58,7 @@ class Scene:
         self._attachments = Watched(client, ATTACHMENTS, parse_attachment, clock)
         self._leases: dict[str, Renewal] = {}
         self._volumes: dict[str, PersistentVolume | None] = {}  # by name, while there are suspects
-        self._strangers = Strangers(client)
+        self._bindings = Bindings(client)
 
     def close(self) -> None:
         self._nodes.close()
@@ -74,7 +75,7 @@ class Scene:
         self._forget_leases({node.name for node, _ in suspects})
         if not suspects:
             self._volumes.clear()
-            self._strangers.forget()
+            self._bindings.forget()
             return ()
         attached = tuple(entry.get() for entry in self._attachments.list())
         records = {volume.id: volume for volume in self._control.volumes.list()}
@@ -88,18 +89,19 @@ class Scene:
         records: Mapping[str, Volume],
     ) -> NodeView:
         there = [each for each in attached if each.node == node.name]
-        volumes = tuple(self._find_volumes(node, there, records))
+        volumes = list(self._find_volumes(node, there, records))
+        residents = self._list_residents(node.name) if volumes or _is_given_up(node) else ()
+        if _is_given_up(node):
+            volumes += self._find_unattached(node, residents, {volume.claim for volume in volumes}, records)
         claims = {volume.claim for volume in volumes}
-        retirable = _may_be_retired(node, there)
-        residents = self._list_residents(node.name) if claims or retirable else ()
         return NodeView(
             sighting=seen,
             kubelet=self._ask_kubelet(node),
             marked=node.marked,
             out_of_service=node.out_of_service,
-            foreign=not retirable or self._strangers.are_among(residents, claims),
+            foreign=not _may_be_retired(node, there) or has_strangers(residents, claims, self._bindings),
             leftovers=not seen.answers_us or self._has_leftovers(node.name, records),
-            volumes=volumes,
+            volumes=tuple(volumes),
             pods=tuple(each.pod for each in residents if _uses_any(each.pod, claims)),
         )
 
@@ -113,6 +115,25 @@ class Scene:
                 held = self._is_held(found.handle, node.name, records.get(found.handle))
                 in_use = found.handle in node.in_use
                 yield VolumeThere(found.handle, found.claim, held, in_use, each.done)
+
+    def _find_unattached(
+        self,
+        node: KubernetesNode,
+        residents: Sequence[Resident],
+        known: Set[tuple[str, str]],
+        records: Mapping[str, Volume],
+    ) -> Iterator[VolumeThere]:
+        """Volumes that pods wait for there, and will for ever: nobody replaces a StatefulSet's.
+
+        They have never been there, or Kubernetes has detached them since, as it does after six minutes.
+        """
+        pods = {(each.pod.namespace, claim): each.pod for each in residents for claim in each.pod.claims}
+        for (namespace, claim), pod in sorted(pods.items()):
+            bound = self._bindings.find(pod, claim) if (namespace, claim) not in known else None
+            if bound is not None and bound.handle:
+                held = self._is_held(bound.handle, node.name, records.get(bound.handle))
+                in_use = bound.handle in node.in_use
+                yield VolumeThere(bound.handle, (namespace, claim), held, in_use, attached=held)
 
     def _is_held(self, volume_id: str, node: str, listed: Volume | None) -> bool:
         """That it is not is read anew, as pods are freed by it: lists of records may be behind."""
@@ -169,6 +190,11 @@ class Scene:
         except TrilithError:
             return True
         return any(not _is_current(node, array.epoch, records.get(array.volume_id)) for array in arrays)
+
+
+def _is_given_up(node: KubernetesNode) -> bool:
+    """By us, or by Kubernetes: else what its pods wait for may yet come."""
+    return node.marked or not node.ready
 
 
 def _may_be_retired(node: KubernetesNode, there: Sequence[Attached]) -> bool:

@@ -6,38 +6,26 @@ VolumeAttachment. What cannot be looked up counts as another's.
 
 from collections.abc import Iterable, Set
 
-from csi.failover.objects import CLAIMS, VOLUMES, Resident, is_harmless_persistent
-from replication.errors import NotFound
-from replication.kubernetes.client import Client
+from csi.failover.bindings import Bindings
+from csi.failover.deciding import Pod
+from csi.failover.objects import Resident
 
 Claim = tuple[str, str]  # namespace, name
 
 
-class Strangers:
-    """Each pod's claims are looked up once: neither they nor their volumes change while it is there."""
+def has_strangers(residents: Iterable[Resident], ours: Set[Claim], bindings: Bindings) -> bool:
+    """Nobody looks further than the first. `ours` need not be looked up."""
+    return any(
+        resident.others
+        or any(not _is_harmless(resident.pod, claim, bindings) for claim in _list_rest(resident.pod, ours))
+        for resident in residents
+    )
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._known: dict[str, bool] = {}  # by uid of the pod
 
-    def forget(self) -> None:
-        self._known.clear()
+def _list_rest(pod: Pod, ours: Set[Claim]) -> list[str]:
+    return sorted(claim for claim in pod.claims if (pod.namespace, claim) not in ours)
 
-    def are_among(self, residents: Iterable[Resident], ours: Set[Claim]) -> bool:
-        """No further than the first. `ours` need not be looked up."""
-        return any(self._is_one(each, ours) for each in residents)
 
-    def _is_one(self, resident: Resident, ours: Set[Claim]) -> bool:
-        pod = resident.pod
-        if pod.uid not in self._known:
-            claims = {(pod.namespace, claim) for claim in pod.claims} - ours
-            harmless = not resident.others and all(self._is_harmless(*each) for each in sorted(claims))
-            self._known[pod.uid] = not harmless
-        return self._known[pod.uid]
-
-    def _is_harmless(self, namespace: str, claim: str) -> bool:
-        try:
-            bound = self._client.get(CLAIMS.format(namespace=namespace, name=claim))["spec"].get("volumeName")
-            return bool(bound) and is_harmless_persistent(self._client.get(f"{VOLUMES}/{bound}")["spec"])
-        except NotFound:
-            return False
+def _is_harmless(pod: Pod, claim: str, bindings: Bindings) -> bool:
+    bound = bindings.find(pod, claim)
+    return bound is not None and bound.harmless

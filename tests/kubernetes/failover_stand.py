@@ -93,14 +93,22 @@ class Stand:
 
     def make_claim(self, name: str, source: Json) -> None:
         """Bound to a volume of its name that is not ours."""
-        common: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
-        size = {"storage": "1Gi"}
-        spec = {**common, "capacity": size, "claimRef": {"namespace": SHOP, "name": name}, **source}
+        spec: Json = {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "",
+            "capacity": {"storage": "1Gi"},
+            "claimRef": {"namespace": SHOP, "name": name},
+            **source,
+        }
         if "local" in source:
             spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [{"matchExpressions": [_here("a")]}]}}
         self.admin.create(VOLUMES, {"kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
-        wanted = {**common, "resources": {"requests": size}, "volumeName": name}
-        claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": wanted}
+        self.bind_claim(name, name)
+
+    def bind_claim(self, name: str, volume: str) -> None:
+        spec: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": volume}
+        spec["resources"] = {"requests": {"storage": "1Gi"}}
+        claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
         self.admin.create(SHOP_CLAIMS, claim)
 
     def run_pod(self, name: str, node: str, *claims: str, inline: Json | None = None) -> None:

@@ -147,6 +147,23 @@ def test_a_pod_that_was_put_on_a_node_just_dead_is_freed_too(
     assert stand.control.volumes.get(volume.id).epoch == volume.epoch
 
 
+def test_a_pod_whose_volume_kubernetes_has_detached_is_freed_too(
+    stand: Stand, kubelets: Kubelets, open_failover: Open
+) -> None:
+    """Fail-over was held for longer than Kubernetes waits: nothing else ends a StatefulSet's pod there."""
+    stand.make_volume("data", "a")
+    stand.bind_claim("data", "pvc-data")
+    stand.run_pod("db-0", "a", "data")
+    stand.run_pod("plain", "a")
+    stand.admin.delete(f"{SHOP_PODS}/db-0")
+    failover = open_failover()
+    failover.step()
+    die(stand, kubelets, "a")
+    stand.tell("a", ready="Unknown")
+    step_until(failover, lambda: stand.list_pods() == {"plain": False}, "the pod is freed")
+    step_until(failover, lambda: stand.read_taints("a") == {MARK, RETIRED}, "a is retired")
+
+
 def test_the_node_that_returns_is_used_again_by_itself(
     stand: Stand, kubelets: Kubelets, open_failover: Open
 ) -> None:

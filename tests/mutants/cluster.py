@@ -76,9 +76,15 @@ CLUSTER = (
     ),
     Mutant(
         "a node retired whose pods use volumes that nobody has fenced",
-        "csi.failover.strangers:Strangers._is_harmless",
+        "csi.failover.strangers:_is_harmless",
         mistakes.returns(True),
         ("tests/unit/csi/failover/test_strangers.py",),
+    ),
+    Mutant(
+        "a dead node's pod forgotten since nothing is attached for it",
+        "csi.failover.scene:Scene._find_unattached",
+        mistakes.returns(()),
+        ("tests/unit/csi/failover/test_scene.py",),
     ),
     Mutant(
         "a node given up on one peer's word",

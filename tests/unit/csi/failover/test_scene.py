@@ -7,10 +7,11 @@ from typing import cast
 import pytest
 
 from csi.failover.acting import MARK, RETIRED
-from csi.failover.deciding import NodeView, Pod, Sighting
-from csi.failover.objects import ATTACHMENTS, LEASES, NODES, PODS, VOLUMES
+from csi.failover.deciding import NodeView, Pod, Sighting, VolumeThere
+from csi.failover.objects import ATTACHMENTS, CLAIMS, LEASES, NODES, PODS, VOLUMES
 from csi.failover.scene import Scene
 from csi.identity import NAME
+from replication.control.control import Control
 from replication.errors import NotFound
 from replication.kubernetes.access import Json
 from replication.kubernetes.client import Client
@@ -56,6 +57,9 @@ class FakeApi:
         spec = {"nodeName": "a", "attacher": driver, "source": {"persistentVolumeName": volume}}
         self.attachments.items.append({**_named(f"csi-{volume}"), "spec": spec, "status": {"attached": True}})
 
+    def bind(self, claim: str, volume: str) -> None:
+        self.objects[CLAIMS.format(namespace="shop", name=claim)] = {"spec": {"volumeName": volume}}
+
     def run(self, name: str, *volumes: Json, phase: str = "Running") -> None:
         metadata = {"namespace": "shop", "name": name, "uid": f"uid-{name}"}
         self.pods.append({"metadata": metadata, "spec": {"volumes": volumes}, "status": {"phase": phase}})
@@ -71,8 +75,13 @@ def api() -> FakeApi:
 
 
 @pytest.fixture
-def scene(api: FakeApi) -> Iterator[Scene]:
+def control() -> Control:
     _, control = make()
+    return control
+
+
+@pytest.fixture
+def scene(api: FakeApi, control: Control) -> Iterator[Scene]:
     volume = control.volumes.create(wanted())
     claim = {"namespace": "shop", "name": "data"}
     source = {"csi": {"driver": NAME, "volumeHandle": volume.id}, "claimRef": claim}
@@ -116,7 +125,6 @@ def test_so_does_an_attachment_of_another_driver(api: FakeApi, scene: Scene) -> 
     api.add_node(MARK)
     api.attach("theirs", "csi.example.com")
     assert look(scene).foreign
-    assert PODS not in api.asked
 
 
 @pytest.mark.parametrize(
@@ -124,13 +132,57 @@ def test_so_does_an_attachment_of_another_driver(api: FakeApi, scene: Scene) -> 
     [((), "Unknown"), ((MARK,), "True"), ((MARK, RETIRED), "Unknown")],
     ids=["not given up", "ready", "out of service"],
 )
-def test_nobody_asks_what_pods_use_where_it_does_not_matter(
+def test_a_node_that_may_not_be_retired_is_foreign_whatever_its_pods_use(
     api: FakeApi, scene: Scene, taints: tuple[Json, ...], ready: str
 ) -> None:
     api.add_node(*taints, ready=ready)
-    api.run("files", claim("share"))
-    assert look(scene).foreign, "nobody has looked"
+    api.run("plain")
+    assert look(scene).foreign
+
+
+def test_nobody_asks_what_pods_use_of_a_node_that_is_silent_for_now(api: FakeApi, scene: Scene) -> None:
+    api.add_node(ready="True")
+    api.run("db-0", claim("data"))
+    assert look(scene).volumes == ()
     assert PODS not in api.asked
+
+
+@pytest.mark.parametrize(("taints", "ready"), [((), "Unknown"), ((MARK,), "True"), ((MARK,), "Unknown")])
+@pytest.mark.parametrize("holder", [None, "a", "b"])
+def test_a_volume_that_a_pod_waits_for_is_there(
+    api: FakeApi, scene: Scene, control: Control, taints: tuple[Json, ...], ready: str, holder: str | None
+) -> None:
+    """Without an attachment. It is fenced first if the record has it there, and not if it never was."""
+    (volume,) = control.volumes.list()
+    if holder:
+        control.volumes.attach(volume.id, holder)
+    api.add_node(*taints, ready=ready)
+    api.bind("data", "pvc-data")
+    api.run("db-0", claim("data"))
+    view = look(scene)
+    held = holder == "a"
+    assert view.volumes == (VolumeThere(volume.id, ("shop", "data"), held=held, attached=held),)
+    assert view.pods == (OF_DB,)
+
+
+def test_so_is_one_that_its_claim_is_bound_to_later(api: FakeApi, scene: Scene) -> None:
+    api.add_node()
+    api.run("db-0", claim("data"))
+    assert look(scene).volumes == ()
+    api.bind("data", "pvc-data")
+    assert [volume.claim for volume in look(scene).volumes] == [("shop", "data")]
+
+
+def test_what_is_attached_is_there_once_and_others_volumes_are_not(api: FakeApi, scene: Scene) -> None:
+    api.add_node()
+    api.attach("pvc-data")
+    api.objects[f"{VOLUMES}/theirs"] = {"spec": {"csi": {"driver": "csi.example.com", "volumeHandle": "v"}}}
+    api.bind("data", "pvc-data")
+    api.bind("share", "theirs")
+    api.run("db-0", claim("data"), claim("share"))
+    api.run("db-1", claim("data"))
+    (there,) = look(scene).volumes
+    assert (there.claim, there.attached) == (("shop", "data"), True)
 
 
 def test_a_renewal_counts_as_one_when_it_comes_while_somebody_watches(api: FakeApi, scene: Scene) -> None:
@@ -144,7 +196,7 @@ def test_a_renewal_counts_as_one_when_it_comes_while_somebody_watches(api: FakeA
 
 
 def test_pods_with_our_claims_are_found_whatever_else_is_known(api: FakeApi, scene: Scene) -> None:
-    api.add_node()
+    api.add_node(ready="True")
     api.attach("pvc-data")
     api.run("db-0", claim("data"))
     api.run("files", claim("share"))

@@ -4,8 +4,9 @@ from typing import cast
 
 import pytest
 
+from csi.failover.bindings import Bindings
 from csi.failover.objects import parse_resident
-from csi.failover.strangers import Strangers
+from csi.failover.strangers import has_strangers
 from csi.identity import NAME
 from replication.errors import NotFound
 from replication.kubernetes.access import Json
@@ -43,8 +44,8 @@ def api() -> FakeApi:
 
 
 @pytest.fixture
-def strangers(api: FakeApi) -> Strangers:
-    return Strangers(cast("Client", api))
+def bindings(api: FakeApi) -> Bindings:
+    return Bindings(cast("Client", api))
 
 
 def make_pod(*volumes: Json, name: str = "web") -> Json:
@@ -58,59 +59,59 @@ def claim(name: str) -> Json:
 
 
 @pytest.mark.parametrize("kind", NODES_OWN)
-def test_what_is_the_nodes_own_or_gone_with_the_pod_is_harmless(strangers: Strangers, kind: str) -> None:
-    assert not strangers.are_among([parse_resident(make_pod({kind: {}}))], set())
+def test_what_is_the_nodes_own_or_gone_with_the_pod_is_harmless(bindings: Bindings, kind: str) -> None:
+    assert not has_strangers([parse_resident(make_pod({kind: {}}))], set(), bindings)
 
 
 @pytest.mark.parametrize("name", ["ours", "local", "folder"])
-def test_claims_of_ours_and_of_the_nodes_disks_are_harmless(strangers: Strangers, name: str) -> None:
-    assert not strangers.are_among([parse_resident(make_pod(claim(name)))], set())
+def test_claims_of_ours_and_of_the_nodes_disks_are_harmless(bindings: Bindings, name: str) -> None:
+    assert not has_strangers([parse_resident(make_pod(claim(name)))], set(), bindings)
 
 
 @pytest.mark.parametrize("name", ["share", "old-share", "unbound", "missing"])
-def test_any_other_claim_is_not(strangers: Strangers, name: str) -> None:
-    assert strangers.are_among([parse_resident(make_pod(claim("ours"), claim(name)))], set())
+def test_any_other_claim_is_not(bindings: Bindings, name: str) -> None:
+    assert has_strangers([parse_resident(make_pod(claim("ours"), claim(name)))], set(), bindings)
 
 
 @pytest.mark.parametrize(
     "volume", [{"nfs": {"server": "s"}}, {"csi": {"driver": "nfs.csi.k8s.io"}}, {"of-tomorrow": {}}]
 )
-def test_what_a_pod_names_itself_is_not(strangers: Strangers, volume: Json) -> None:
-    assert strangers.are_among([parse_resident(make_pod({"emptyDir": {}}, volume))], set())
+def test_what_a_pod_names_itself_is_not(bindings: Bindings, volume: Json) -> None:
+    assert has_strangers([parse_resident(make_pod({"emptyDir": {}}, volume))], set(), bindings)
 
 
-def test_an_inline_volume_of_ours_and_a_pod_without_volumes_are_harmless(strangers: Strangers) -> None:
+def test_an_inline_volume_of_ours_and_a_pod_without_volumes_are_harmless(bindings: Bindings) -> None:
     pods = [make_pod({"csi": {"driver": NAME}}), make_pod(name="bare")]
-    assert not strangers.are_among(map(parse_resident, pods), set())
+    assert not has_strangers(map(parse_resident, pods), set(), bindings)
 
 
-def test_a_pods_own_claim_is_looked_up_by_its_name(strangers: Strangers, api: FakeApi) -> None:
+def test_a_pods_own_claim_is_looked_up_by_its_name(bindings: Bindings, api: FakeApi) -> None:
     pod = make_pod({"name": "share", "ephemeral": {"volumeClaimTemplate": {}}}, name="old")
-    assert strangers.are_among([parse_resident(pod)], set())
+    assert has_strangers([parse_resident(pod)], set(), bindings)
     assert api.asked == [
         "/api/v1/namespaces/shop/persistentvolumeclaims/old-share",
         "/api/v1/persistentvolumes/old-share",
     ]
 
 
-def test_each_pod_is_looked_up_once_and_what_is_known_never(strangers: Strangers, api: FakeApi) -> None:
+def test_each_pod_is_looked_up_once_and_what_is_known_never(bindings: Bindings, api: FakeApi) -> None:
     pods = [parse_resident(make_pod(claim("ours"), claim("local")))]
     ours = {("shop", "ours")}
-    assert not strangers.are_among(pods, ours)
+    assert not has_strangers(pods, ours, bindings)
     assert len(api.asked) == 2
-    assert not strangers.are_among(pods, ours)
+    assert not has_strangers(pods, ours, bindings)
     assert len(api.asked) == 2
-    strangers.forget()
-    assert not strangers.are_among(pods, ours)
+    bindings.forget()
+    assert not has_strangers(pods, ours, bindings)
     assert len(api.asked) == 4
 
 
-def test_nobody_is_asked_when_the_answer_is_known(strangers: Strangers, api: FakeApi) -> None:
+def test_nobody_is_asked_when_the_answer_is_known(bindings: Bindings, api: FakeApi) -> None:
     pods = [make_pod({"nfs": {}}, claim("local")), make_pod(claim("local"), name="next")]
-    assert strangers.are_among(map(parse_resident, pods), set())
+    assert has_strangers(map(parse_resident, pods), set(), bindings)
     assert api.asked == []
 
 
-def test_a_claim_of_that_name_in_another_namespace_is_not_ours(strangers: Strangers) -> None:
+def test_a_claim_of_that_name_in_another_namespace_is_not_ours(bindings: Bindings) -> None:
     pods = [parse_resident(make_pod(claim("share")))]
-    assert strangers.are_among(pods, {("bank", "share")})
+    assert has_strangers(pods, {("bank", "share")}, bindings)
