@@ -72,9 +72,9 @@ class FailOver:
 
     def _act(self, sightings: Mapping[str, Sighting]) -> bool:
         """Whether there was something to do, and all of it was done."""
-        views = self._scene.view(sightings)
+        views, total = self._scene.view(sightings)
         since = self._clock.now() - self._marked
-        plan = choose_steps(views, len(sightings), self._policy, since)
+        plan = choose_steps(views, total, self._policy, since)
         if any(isinstance(step, Mark) for step in plan.steps):
             self._marked = self._clock.now()
         done = self._actor.do(plan.steps)

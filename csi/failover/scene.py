@@ -64,9 +64,13 @@ class Scene:
         self._nodes.close()
         self._attachments.close()
 
-    def view(self, sightings: Mapping[str, Sighting]) -> tuple[NodeView, ...]:
-        """Those that are silent or marked. Unavailable when Kubernetes does not answer."""
+    def view(self, sightings: Mapping[str, Sighting]) -> tuple[tuple[NodeView, ...], int]:
+        """Those that are silent or marked, and of how many. Unavailable when Kubernetes does not answer.
+
+        Kubernetes waits for nothing on a node that has no Node any more; if it is silent it does not count.
+        """
         nodes = {entry.name: entry.get() for entry in self._nodes.list()}
+        total = sum(name in nodes or not seen.silent for name, seen in sightings.items())
         suspects = [
             (nodes[name], seen)
             for name, seen in sorted(sightings.items())
@@ -76,10 +80,11 @@ class Scene:
         if not suspects:
             self._volumes.clear()
             self._bindings.forget()
-            return ()
+            return (), total
         attached = tuple(entry.get() for entry in self._attachments.list())
         records = {volume.id: volume for volume in self._control.volumes.list()}
-        return tuple(self._view(node, seen, attached, records) for node, seen in suspects)
+        views = tuple(self._view(node, seen, attached, records) for node, seen in suspects)
+        return views, total
 
     def _view(
         self,
