@@ -64,6 +64,12 @@ def test_hardware_addresses_differ_between_machines() -> None:
     assert len(macs) == 2
 
 
+def test_an_emulated_processor_lacks_what_is_slow_there_and_a_real_one_nothing() -> None:
+    (emulated,) = _values(qemu_argv(_MACHINE), "-cpu")
+    assert {"-erms", "-fsrm", "-fsrs", "-xsave"} <= set(emulated.split(","))
+    assert _values(qemu_argv(replace(_MACHINE, accelerator="kvm")), "-cpu") == ["max"]
+
+
 def _argv(index: int) -> list[str]:
     return qemu_argv(replace(_MACHINE, index=index))
 
