@@ -9,6 +9,7 @@ from hack.lab.remains import traces
 from tests.cluster.pods import PATH, STORAGE_CLASS, Cluster, make_claim, make_pod, of_claim
 
 
+@pytest.mark.more
 def test_uninstalling_is_refused_with_volumes_and_removes_all_when_told(
     installation: Installation, whole: Cluster
 ) -> None:

@@ -18,7 +18,7 @@ AFTER_POWER_CUT = 15.0  # 3 s of silence make a node lost; five times what it ta
 
 
 def test_a_killed_agent_is_not_missed(stand: Stand) -> None:
-    """The consumer's and a replica's; then the consumer's next one lives through the loss of a replica."""
+    """The consumer's and a replica's."""
     volume = stand.create("missed")
     with stand.writing(volume, "m1") as checked:
         quiet = checked.measure(lambda: None)
@@ -31,8 +31,20 @@ def test_a_killed_agent_is_not_missed(stand: Stand) -> None:
         )
         assert max(without_consumer, without_replica, both_back) <= quiet + MOST_MORE
         assert checked.collector.errors() == []
-        good = [MemberHealth.GOOD] * 3
-        wait_for(lambda: healths(stand, volume, "m1") == good, "the new agent to find all well", PATIENCE)
+        find_all_well(stand, volume)
+        verdict = checked.finish()
+    tell("agent-killed", verdict, max(without_consumer, without_replica, both_back), 0.0)
+    assert verdict.checked > 100
+    end(stand, volume, verdict)
+
+
+@pytest.mark.more
+def test_an_agent_that_follows_a_killed_one_lives_through_the_loss_of_a_replica(stand: Stand) -> None:
+    volume = stand.create("followed")
+    with stand.writing(volume, "m1") as checked:
+        kill_agent(stand, "m1")
+        restart_agents(stand, "m1")
+        find_all_well(stand, volume)
         word, stall, redundant = lose_and_regain(stand, volume, checked)
         stand.control.nodes.to("m1").confirm(word)
         assert healths(stand, volume, "m1").count(MemberHealth.DROPPED) == 0, "an old word drops nobody"
@@ -42,6 +54,11 @@ def test_a_killed_agent_is_not_missed(stand: Stand) -> None:
     tell("agent-killed-then-replica-power-cut", verdict, stall, redundant)
     assert verdict.checked > 500
     end(stand, volume, verdict)
+
+
+def find_all_well(stand: Stand, volume: Volume) -> None:
+    good = [MemberHealth.GOOD] * 3
+    wait_for(lambda: healths(stand, volume, "m1") == good, "the new agent to find all well", PATIENCE)
 
 
 def lose_and_regain(stand: Stand, volume: Volume, checked: Checked) -> tuple[Confirmation, float, float]:

@@ -22,7 +22,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.cluster(nodes=3, disks=1, disk_size_b
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "count",
+    [6, pytest.param(12, marks=pytest.mark.more), pytest.param(40, marks=pytest.mark.long)],
+)
 def test_many_volumes_at_once_from_three_nodes(site: Site, count: int) -> None:
     many = Many(site, count, repeat)
     volumes = many.create()

@@ -40,7 +40,10 @@ def test_a_stale_replica_returns_after_clean_moves(stand: Stand, moves: int) -> 
     end(stand, volume, *verdicts)
 
 
-@pytest.mark.parametrize("first", ["m3", pytest.param("m1", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param("m3", marks=pytest.mark.more), pytest.param("m1", marks=pytest.mark.long)],
+)
 def test_a_stale_replica_returns_after_a_power_cut_of_the_consumer(stand: Stand, first: str) -> None:
     """One replica is left. The stale one and the consumer's come back in either order."""
     volume = stand.create("survivor")
