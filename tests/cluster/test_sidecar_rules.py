@@ -3,6 +3,8 @@
 A watch is logged when it ends: all have when Trilith is uninstalled.
 """
 
+import pytest
+
 from hack.helm.chart import NAMESPACE, render
 from hack.kubernetes.installation import Installation
 from tests.cluster.pods import Cluster
@@ -42,6 +44,7 @@ OLD = {
 """Of sidecars with elections, which an installation of before has during an upgrade: see the rule itself."""
 
 
+@pytest.mark.more
 def test_every_right_of_the_sidecars_is_used(installation: Installation, whole: Cluster) -> None:
     given = list_rights([each for each in render() if each["metadata"]["name"] == UPSTREAM], ACCOUNT)
     assert given >= WATCHED | UPSTREAMS | OLD
