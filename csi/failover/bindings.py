@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from csi.failover.deciding import Pod
 from csi.failover.objects import CLAIMS, VOLUMES, find_handle, is_harmless_persistent
 from replication.errors import NotFound
-from replication.kubernetes.client import Client
+from replication.kubernetes.client import Client, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Bindings:
         self._known.clear()
 
     def find(self, pod: Pod, claim: str) -> Bound | None:
-        """None: it is bound to nothing yet, or gone."""
+        """None: it is bound to nothing yet, gone, or refused, which must not hold up what is known."""
         key = (pod.uid, claim)
         if key not in self._known:
             found = self._look_up(pod.namespace, claim)
@@ -40,6 +40,6 @@ class Bindings:
         try:
             name = self._client.get(CLAIMS.format(namespace=namespace, name=claim))["spec"].get("volumeName")
             spec = self._client.get(f"{VOLUMES}/{name}")["spec"] if name else None
-        except NotFound:
+        except (NotFound, Refused):
             return None
         return Bound(find_handle(spec), is_harmless_persistent(spec)) if spec else None

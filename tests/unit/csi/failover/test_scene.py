@@ -14,7 +14,7 @@ from csi.identity import NAME
 from replication.control.control import Control
 from replication.errors import NotFound
 from replication.kubernetes.access import Json
-from replication.kubernetes.client import Client
+from replication.kubernetes.client import Client, Refused
 from tests.fakes.clock import HandClock
 from tests.unit.control.test_volumes import make, wanted
 from tests.unit.kubernetes.server import FakeServer
@@ -31,6 +31,7 @@ class FakeApi:
         self.pods: list[Json] = []
         self.objects: dict[str, Json] = {}
         self.asked: list[str] = []
+        self.refused: set[str] = set()
 
     def get(self, path: str, **query: str) -> Json:
         if path in {NODES, ATTACHMENTS}:
@@ -39,6 +40,8 @@ class FakeApi:
         if path == PODS:
             assert query == {"fieldSelector": "spec.nodeName=a"}
             return {"items": self.pods}
+        if path in self.refused:
+            raise Refused(path)
         if path not in self.objects:
             raise NotFound(path)
         return self.objects[path]
@@ -179,6 +182,17 @@ def test_so_is_one_that_its_claim_is_bound_to_later(api: FakeApi, scene: Scene) 
     assert look(scene).volumes == ()
     api.bind("data", "pvc-data")
     assert [volume.claim for volume in look(scene).volumes] == [("shop", "data")]
+
+
+def test_what_the_api_server_refuses_of_one_claim_holds_up_nobody_else(api: FakeApi, scene: Scene) -> None:
+    api.add_node(MARK)
+    api.attach("pvc-data")
+    api.refused.add(CLAIMS.format(namespace="shop", name="share"))
+    api.run("db-0", claim("data"))
+    api.run("files", claim("share"))
+    view = look(scene)
+    assert view.pods == (OF_DB,)
+    assert view.foreign, "nobody knows what the other pod uses"
 
 
 def test_what_is_attached_is_there_once_and_others_volumes_are_not(api: FakeApi, scene: Scene) -> None:
