@@ -6,8 +6,9 @@ would be started on its node, and one whose signature is at the end of the devic
 array. Whatever is started so holds its device, which cannot go then.
 
 Sources: 60-multipath.rules, 60-persistent-storage*.rules, 64-md-raid-assembly.rules and 69-lvm.rules of
-Debian 12; udev(7) for `:=`, which no later rule changes; `event_queue_start` in systemd's src/udev/udevd.c
-for how often udev looks for new rules.
+Debian 12; udev(7) for `:=`, which no later rule changes; `manager_reload` in systemd's src/udev/udevd.c for
+how often udev looks for new rules, and that an event that was begun is ended by the old ones; libudev's
+`udev_queue_get_queue_is_empty` for how to see that there is none.
 """
 
 import logging
@@ -15,13 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replication.agent.names import NQN_PREFIX
-from replication.clock import Clock
+from replication.clock import Clock, wait_until
+from replication.errors import TimedOut
 from replication.files import write_whole
 
 FOLDER = Path("/run/udev")
 """There where udev runs. Rules in it are gone with a boot."""
 UNREAD_SECONDS = 3.5
-"""After this every event is handled by new rules: udev looks for them at an event, each 3 s at most."""
+"""After this every event is begun by new rules: udev looks for them at an event, each 3 s at most."""
+BUSY_SECONDS = 30.0
+"""So long, at most, for events that were begun by old ones: on a busy machine udev is never without any."""
 
 _NAME = "rules.d/57-trilith.rules"  # after 55-dm and 56-lvm, before all that look into a device
 _log = logging.getLogger(__name__)
@@ -57,7 +61,7 @@ LABEL="trilith_end"
 
 
 def quieten_udev(clock: Clock, folder: Path = FOLDER, ours: Patterns | None = None) -> None:
-    """Returns when udev goes by our rules: at once when it does so already, or where there is none.
+    """Returns when all that udev does is by our rules: at once when it is already, or where there is no udev.
 
     A failure is told and costs nothing else.
     """
@@ -72,4 +76,19 @@ def quieten_udev(clock: Clock, folder: Path = FOLDER, ours: Patterns | None = No
     except OSError as error:
         _log.warning("udev may use what lies on volumes: %s cannot be written: %s", path, error.strerror)
     else:
-        clock.sleep(min(max(UNREAD_SECONDS - age, 0.0), UNREAD_SECONDS))
+        if age < UNREAD_SECONDS + BUSY_SECONDS:
+            _wait_for_events(clock, folder, UNREAD_SECONDS - max(age, 0.0))
+
+
+def _wait_for_events(clock: Clock, folder: Path, unread_seconds: float) -> None:
+    """For those that are begun while our rules are still to be read, and until none of those is left."""
+    clock.sleep(max(unread_seconds, 0.0))
+    try:
+        wait_until(
+            lambda: not (folder / "queue").exists(),
+            "the end of udev's events of before our rules",
+            timeout=BUSY_SECONDS,
+            clock=clock,
+        )
+    except TimedOut as error:
+        _log.warning("udev may use what lies on volumes: %s", error)

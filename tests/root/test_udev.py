@@ -103,6 +103,30 @@ def test_an_array_inside_a_volume_is_its_users(used: Stand, quiet: bool) -> None
     assert bool(grabbed) is not quiet, "without our rules it is assembled on the node"
 
 
+@pytest.fixture
+def slow_rules() -> Iterator[None]:
+    """Udev is at its first event of an array for ten seconds before it looks into it."""
+    rules, begun = FOLDER / "rules.d/50-slow.rules", FOLDER / "slow-begun"
+    rules.parent.mkdir(parents=True, exist_ok=True)
+    once = f"test -e {begun} || {{ touch {begun}; sleep 10; }}"
+    rules.write_text(f"""KERNEL=="{OURS.arrays}", ACTION!="remove", PROGRAM="/bin/sh -c '{once}'"\n""")
+    yield
+    rules.unlink()
+    begun.unlink(missing_ok=True)
+
+
+@pytest.mark.usefixtures("slow_rules", "udev")
+def test_who_began_to_look_before_our_rules_is_waited_for(used: Stand) -> None:
+    before = list_arrays()
+    wait((FOLDER / "slow-begun").exists, "the first look")
+    quieten_udev(SystemClock(), ours=OURS)
+    put_array_into(used.device)
+    look_at_everything()
+    grabbed = list_arrays() - before
+    stop_arrays(grabbed)
+    assert grabbed == set()
+
+
 @pytest.mark.usefixtures("udev")
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_volume_group_inside_a_volume_is_its_users(used: Stand, quiet: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from replication.agent.discovery import group_name
 from replication.agent.names import ExportName, HoldName, logical_volume_name
-from replication.agent.udev import UNREAD_SECONDS, Patterns, format_rules, quieten_udev
+from replication.agent.udev import BUSY_SECONDS, UNREAD_SECONDS, Patterns, format_rules, quieten_udev
 from replication.clock import SystemClock
 from replication.kernel import md_state
 from replication.kernel.disks import FoundDisk
@@ -54,6 +54,47 @@ def test_rules_of_an_earlier_release_are_replaced_and_waited_for(running: Path, 
     quieten_udev(clock, running)
     assert (running / RULES).read_text() == format_rules(Patterns())
     assert clock.now() - started == pytest.approx(UNREAD_SECONDS, abs=1.0)
+
+
+class Events(HandClock):
+    """The file by which udev says that it is at events is there until then."""
+
+    def __init__(self, queue: Path, until: float) -> None:
+        super().__init__(SystemClock().wall())
+        self.queue, self.until = queue, self.now() + until
+        queue.touch()
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if self.now() >= self.until:
+            self.queue.unlink(missing_ok=True)
+
+
+def test_events_of_before_the_rules_are_waited_for(running: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Events(running / "queue", until=10)
+    started = clock.now()
+    quieten_udev(clock, running)
+    assert clock.now() - started == pytest.approx(10, abs=1.0)
+    assert caplog.text == ""
+
+
+def test_a_udev_that_is_always_at_events_is_waited_for_so_long_and_told_of(
+    running: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Events(running / "queue", until=1000)
+    started = clock.now()
+    quieten_udev(clock, running)
+    assert clock.now() - started == pytest.approx(UNREAD_SECONDS + BUSY_SECONDS, abs=1.0)
+    assert "udev may use what lies on volumes: the end of udev's events" in caplog.text
+
+
+def test_events_that_are_begun_by_our_rules_are_nobodys_concern(running: Path) -> None:
+    quieten_udev(HandClock(SystemClock().wall()), running)
+    os.utime(running / RULES, (0, 0))
+    clock = Events(running / "queue", until=1000)
+    started = clock.now()
+    quieten_udev(clock, running)
+    assert clock.now() == started
 
 
 @pytest.mark.parametrize("folder", ["", "udev"])
