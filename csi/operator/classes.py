@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from csi.identity import NAME as DRIVER
+from csi.operator.conditions import READY, Condition
 from csi.operator.refusals import apart
 from csi.operator.resources import ATTRIBUTES_CLASSES, STORAGE_CLASSES, StoragePool
 from replication.control.tiers import TIERS
@@ -112,30 +113,38 @@ class Classes:
         self._storage = Kind(STORAGE_CLASSES, storage_classes)
         self._attributes = Kind(ATTRIBUTES_CLASSES, attributes_classes)
 
-    def reconcile(self, pools: Iterable[StoragePool]) -> dict[str, str]:
-        """For these pools, and no others. By pool: whose class has its name, where that is not ours."""
+    def reconcile(self, pools: Iterable[StoragePool]) -> dict[str, Condition]:
+        """For these pools, and no others. By pool: why it has no StorageClass of ours, where that is so."""
         wanted = tuple(pools)
         attributes = [each for pool in wanted for each in make_attributes_classes(pool)]
         self._put_right(self._attributes, _by_name(attributes))
         return self._put_right(self._storage, _by_name(map(make_storage_class, wanted)))
 
-    def _put_right(self, kind: Kind, wanted: Mapping[str, Json]) -> dict[str, str]:
+    def _put_right(self, kind: Kind, wanted: Mapping[str, Json]) -> dict[str, Condition]:
         there = {entry.name: entry.get() for entry in kind.watched.list()}
-        foreign = {}
         for name, found in there.items():
             if name not in wanted and is_ours(found):
                 with apart(f"{kind.path}/{name}"):
                     self._remove(kind, found)
+        lacking = {}
         for name, new in wanted.items():
-            known = there.get(name)
-            if known is not None and DRIVER not in {known.get("provisioner"), known.get("driverName")}:
-                foreign[new["metadata"]["labels"][POOL_LABEL]] = name
-            else:
-                with apart(f"{new['kind']} {name}"):
-                    self._put_one_right(kind, new, known)
-        return foreign
+            trouble = self._put_one_right(kind, new, there.get(name))
+            if trouble is not None:
+                lacking[new["metadata"]["labels"][POOL_LABEL]] = trouble
+        return lacking
 
-    def _put_one_right(self, kind: Kind, new: Json, known: Json | None) -> None:
+    def _put_one_right(self, kind: Kind, new: Json, known: Json | None) -> Condition | None:
+        what = f"{new['kind']} {new['metadata']['name']}"
+        if known is not None and DRIVER not in {known.get("provisioner"), known.get("driverName")}:
+            words = f"{what} is another driver's: rename it, or the pool"
+            return Condition(READY, False, "ClassTaken", words)
+        with apart(what) as refusals:
+            self._change(kind, new, known)
+        if refusals and not (known is not None and is_as_wanted(known, new)):
+            return Condition(READY, False, "ClassRefused", f"{what} is refused: {refusals[0]}")
+        return None
+
+    def _change(self, kind: Kind, new: Json, known: Json | None) -> None:
         if known is None:
             self._make(kind, new)
         elif not is_as_wanted(known, new):

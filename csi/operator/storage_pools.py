@@ -73,7 +73,7 @@ class StoragePools:
         facts = {node: shut_disks(s.facts, cordons) for node, s in sights.items() if s.facts is not None}
         records = {pool.name: pool for pool in self._control.pools.list()}
         choices = choose_all(wanted, machines, facts)
-        foreign = self._classes.reconcile(wanted)
+        classless = self._classes.reconcile(wanted)
         for pool in wanted:
             with apart(f"StoragePool {pool.name}"):
                 self._keep(pool)
@@ -84,7 +84,9 @@ class StoragePools:
         for pool in wanted:
             choice, record = choices[pool.name], records.get(pool.name)
             rooms = self._look(pool, choice, record, sights)
-            self._tell(pool, choice, record, rooms, foreign.get(pool.name, ""))
+            ready = classless.get(pool.name) or judge_pool(pool, choice, record, rooms)
+            giving = sum(1 for room in rooms if room.sizes.get("capacity"))
+            self._say(pool, ready, {"nodes": giving, **add_up(rooms)})
         for pool in pools:
             refusal = refused[pool.uid]
             if pool.deleting:  # a record is of the pool in our namespace, whatever others are called
@@ -139,16 +141,6 @@ class StoragePools:
         sight = sights.get(node, Sight(None, "it is no node of the cluster (any more)"))
         failure = self._chores.find_failure(_take_key(pool, node))
         return replace(sight, taking=node in choice.new, failure=failure)
-
-    def _tell(
-        self, pool: StoragePool, choice: Choice, record: Pool | None, rooms: Collection[Room], foreign: str
-    ) -> None:
-        ready = judge_pool(pool, choice, record, rooms)
-        if foreign:
-            words = f"StorageClass {foreign} is another driver's: rename it, or the pool"
-            ready = Condition(READY, False, "ClassTaken", words)
-        giving = sum(1 for room in rooms if room.sizes.get("capacity"))
-        self._say(pool, ready, {"nodes": giving, **add_up(rooms)})
 
     def _say(self, pool: StoragePool, condition: Condition, status: Mapping[str, object]) -> None:
         self._statuses.learn(pool.path, pool.status, pool.uid)

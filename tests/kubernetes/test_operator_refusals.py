@@ -61,8 +61,11 @@ def test_a_class_that_is_refused_holds_up_no_other_pool_and_is_made_when_it_may_
         with refusing(admin, REFUSED):
             wait_until(lambda: is_refused(admin, REFUSED), "the policy holds", timeout=60, clock=CLOCK)
             make_pool(admin, "refused", replicas=1, nodeSelector={"no": "such"})
-            wait_for_condition(admin, {"status": "False"}, "refused")
+            said = wait_for_condition(admin, {"status": "False", "reason": "ClassRefused"}, "refused")
+            assert f"StorageClass {REFUSED} is refused: " in said["message"]
+            assert "ValidatingAdmissionPolicy 'refusing'" in said["message"]
             make_pool(admin, replicas=1)
             wait_for_condition(admin, {"status": "True"})
             assert names(admin, CLASSES) == ["trilith-nvme"]
         wait_for(lambda: names(admin, CLASSES), ["trilith-nvme", REFUSED])
+        wait_for_condition(admin, {"status": "False", "reason": "NotEnoughNodes"}, "refused")
