@@ -115,7 +115,9 @@ def kubelet_config() -> dict[str, object]:
         "authorization": {"mode": "Webhook"},
         "failSwapOn": False,
         "resolvConf": "",
-        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        # never: to look whether anybody has to go takes a seventh of the processor of an idle kubelet
+        "evictionHard": {"memory.available": "0%"},
+        "localStorageCapacityIsolation": False,
         "imageGCHighThresholdPercent": 100,
         "volumeStatsAggPeriod": "-1s",
         "registryPullQPS": 0,
