@@ -115,7 +115,7 @@ def kubelet_config() -> dict[str, object]:
         "authorization": {"mode": "Webhook"},
         "failSwapOn": False,
         "resolvConf": "",
-        # never: to look whether anybody has to go takes a seventh of the processor of an idle kubelet
+        # never: to look whether anybody has to go takes 15 % of the processor of a kubelet with little to do
         "evictionHard": {"memory.available": "0%"},
         "localStorageCapacityIsolation": False,
         "imageGCHighThresholdPercent": 100,
